@@ -1,0 +1,1 @@
+"""Foundation models for atomistic simulation. Importing this imports nothing heavy."""

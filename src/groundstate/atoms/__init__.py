@@ -1,0 +1,44 @@
+"""Floor 0: what an atom, a structure, a distance, a quantity and an error are. Knows no model."""
+
+from groundstate.atoms.contract import Allowances, Domain, Verdict, check, judge
+from groundstate.atoms.errors import (
+    DataError,
+    GroundstateError,
+    ModelError,
+    OptionError,
+    RunError,
+    StructureError,
+    UndefinedPropertyError,
+    nearest,
+)
+from groundstate.atoms.geometry import Edges, Geometry
+from groundstate.atoms.neighbours import Graph, VerletList, find_neighbours
+from groundstate.atoms.quantities import Quantity, quantities, quantity
+from groundstate.atoms.system import System
+from groundstate.atoms.theory import LevelOfTheory
+
+__all__ = [
+    "Allowances",
+    "DataError",
+    "Domain",
+    "Edges",
+    "Geometry",
+    "Graph",
+    "GroundstateError",
+    "LevelOfTheory",
+    "ModelError",
+    "OptionError",
+    "Quantity",
+    "RunError",
+    "StructureError",
+    "System",
+    "UndefinedPropertyError",
+    "Verdict",
+    "VerletList",
+    "check",
+    "find_neighbours",
+    "judge",
+    "nearest",
+    "quantities",
+    "quantity",
+]

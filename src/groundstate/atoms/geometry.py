@@ -1,0 +1,92 @@
+"""Distances between atoms: the topology of a `Graph` with the positions of a `System`, differentiable in both."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from groundstate.atoms.errors import OptionError
+from groundstate.atoms.neighbours import Graph, find_neighbours
+from groundstate.atoms.system import System
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """Ordered pairs within one cutoff. vectors r_ij = r_j + shift·cell − r_i (Å), float64; distances |r_ij| > 0."""
+
+    receivers: Int[Tensor, " edge"]
+    senders: Int[Tensor, " edge"]
+    shifts: Int[Tensor, "edge 3"]
+    receiver_ptr: Int[Tensor, " atom+1"]
+    reverse: Int[Tensor, " edge"]
+    vectors: Float[Tensor, "edge 3"]
+    distances: Float[Tensor, " edge"]
+
+    def sum_to_receivers(self, values: Float[Tensor, "edge *rest"]) -> Float[Tensor, "atom *rest"]:
+        """Sum over each atom's neighbours."""
+        n_atoms = self.receiver_ptr.shape[0] - 1
+        total = torch.zeros((n_atoms, *values.shape[1:]), dtype=values.dtype, device=values.device)
+        return total.index_add(0, self.receivers, values)
+
+
+class Geometry:
+    """What a term may ask about space: the edges within its own cutoff, computed once per cutoff.
+
+    The system's positions and cell may carry gradients; they flow into every vector.
+    """
+
+    def __init__(self, system: System, graph: Graph) -> None:
+        self.system, self.graph = system, graph
+        self._edges: dict[float, Edges] = {}
+
+    @classmethod
+    def of(cls, system: System, cutoff: float) -> "Geometry":
+        """Geometry of a system complete up to `cutoff` (Å)."""
+        return cls(system, find_neighbours(system, cutoff))
+
+    def edges(self, cutoff: float) -> Edges:
+        """All pairs closer than `cutoff` (Å); pairs of the skin are not among them."""
+        if cutoff > self.graph.cutoff + 1e-9:
+            raise OptionError(
+                "E-CUTOFF",
+                f"edges to {cutoff} Å were asked of a graph that is complete to {self.graph.cutoff} Å",
+                why="neighbours would be missing",
+                fix="build the graph with the largest cutoff of all terms",
+            )
+        if cutoff not in self._edges:
+            self._edges[cutoff] = self._measure(cutoff)
+        return self._edges[cutoff]
+
+    def measured(self) -> list[Edges]:
+        """Every set of edges a term has asked for so far."""
+        return list(self._edges.values())
+
+    def _measure(self, cutoff: float) -> Edges:
+        graph, positions, cell = self.graph, self.system.positions, self.system.cell
+        receivers, senders, shifts, reverse = graph.receivers, graph.senders, graph.shifts, graph.reverse
+        ptr = graph.receiver_ptr
+        vectors = _vectors(positions, cell, receivers, senders, shifts, self.system.system_index)
+        near = (vectors.detach() ** 2).sum(-1) < cutoff**2
+        if not bool(near.all()):
+            # r_ij and −r_ji may differ in the last digit; an edge stays only with its reverse.
+            near &= near[reverse]
+            kept = near.nonzero()[:, 0]
+            renumbered = near.cumsum(0) - 1
+            receivers, senders, shifts = receivers[kept], senders[kept], shifts[kept]
+            reverse, vectors = renumbered[reverse[kept]], vectors[kept]
+            counts = torch.bincount(receivers, minlength=self.system.n_atoms)
+            ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        return Edges(receivers, senders, shifts, ptr, reverse, vectors, torch.linalg.vector_norm(vectors, dim=-1))
+
+
+def _vectors(
+    positions: Float[Tensor, "atom 3"],
+    cell: Float[Tensor, "system 3 3"],
+    receivers: Int[Tensor, " edge"],
+    senders: Int[Tensor, " edge"],
+    shifts: Int[Tensor, "edge 3"],
+    system_index: Int[Tensor, " atom"],
+) -> Float[Tensor, "edge 3"]:
+    translations = torch.einsum("ek,ekd->ed", shifts.to(cell.dtype), cell[system_index[receivers]])
+    return positions[senders] - positions[receivers] + translations

@@ -1,0 +1,203 @@
+"""Which atoms see which: neighbour lists for every cell, by vesin's cell list or by brute force.
+
+Convention: edge e points from receiver i to sender j, r_ij = r_j + shift·cell − r_i. Edges are sorted by receiver, then
+sender, then shift, so sums over neighbours are segment sums in a fixed order; `reverse[e]` is the edge j → i of −shift.
+Checked: tests/atoms/test_neighbours.py (one property suite over both methods).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy.typing import NDArray
+from torch import Tensor
+from vesin import NeighborList
+
+from groundstate.atoms.errors import OptionError
+from groundstate.atoms.system import System
+
+Method = Literal["cell_list", "brute_force"]
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """All ordered pairs closer than `cutoff` (Å), periodic images included, an atom's own images too. Integers only."""
+
+    receivers: Int[Tensor, " edge"]
+    senders: Int[Tensor, " edge"]
+    shifts: Int[Tensor, "edge 3"]
+    receiver_ptr: Int[Tensor, " atom+1"]
+    reverse: Int[Tensor, " edge"]
+    cutoff: float
+
+    @property
+    def n_edges(self) -> int:
+        """Number of ordered pairs."""
+        return self.receivers.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Listed:
+    """Sorted pairs of one system, local indices, with the permutation to their reverses."""
+
+    receivers: NDArray[np.int64]
+    senders: NDArray[np.int64]
+    shifts: NDArray[np.int64]
+    reverse: NDArray[np.int64]
+
+
+def find_neighbours(system: System, cutoff: float, *, method: Method = "cell_list") -> Graph:
+    """Neighbour graph of a batch, complete up to `cutoff` (Å); structures never see each other."""
+    if not cutoff > 0:
+        raise OptionError("E-CUTOFF", f"a cutoff must be positive, got {cutoff} Å", fix="give a radius in Å, e.g. 5.0")
+    return _assemble([_list_one(single, cutoff, method) for single in system], system, cutoff)
+
+
+class VerletList:
+    """Neighbour lists that are rebuilt only when they could have become incomplete.
+
+    Lists reach `cutoff + skin` (Å); a structure's list is kept while ‖F⁻¹‖(cutoff + 2·u) ≤ cutoff + skin, where F is the
+    deformation of its cell since the list was made and u the largest displacement of an atom from the deformed position.
+    Each structure of a batch is judged alone. Holds no tensors of the caller.
+    """
+
+    def __init__(self, cutoff: float, skin: float = 0.0) -> None:
+        if skin < 0:
+            raise OptionError("E-CUTOFF", f"a skin cannot be negative, got {skin} Å", fix="use 0 to rebuild each time")
+        self.cutoff, self.skin = cutoff, skin
+        self.builds = 0
+        self._reference: list[System] = []
+        self._listed: list[_Listed] = []
+
+    def graph(self, system: System) -> Graph:
+        """A graph complete up to `cutoff` for these positions."""
+        current = [_detached(single) for single in system]
+        if len(current) != len(self._reference):
+            self._reference, self._listed = [], []
+        for s, now in enumerate(current):
+            if s < len(self._reference) and self._still_valid(self._reference[s], now):
+                continue
+            fresh = _list_one(now, self.cutoff + self.skin, "cell_list")
+            self._reference[s : s + 1], self._listed[s : s + 1] = [now], [fresh]
+            self.builds += 1
+        return _assemble(self._listed, system, self.cutoff + self.skin)
+
+    def _still_valid(self, then: System, now: System) -> bool:
+        same_atoms = torch.equal(then.numbers, now.numbers) and torch.equal(then.pbc, now.pbc)
+        if not same_atoms:
+            return False
+        cell_then, cell_now = complete_cell(then), complete_cell(now)
+        deformation = np.linalg.solve(cell_then, cell_now)
+        moved = now.positions.numpy() - then.positions.numpy() @ deformation
+        moved -= moved.mean(axis=0)  # a common translation changes no distance
+        furthest = float(np.sqrt((moved**2).sum(axis=1).max(initial=0.0)))
+        stretch = float(np.linalg.norm(np.linalg.inv(deformation), 2))
+        return stretch * (self.cutoff + 2 * furthest) <= self.cutoff + self.skin + 1e-12
+
+
+def complete_cell(single: System) -> NDArray[np.float64]:
+    """Lattice rows of one structure, each non-periodic one replaced by a unit vector normal to the periodic ones."""
+    rows = single.cell[0].detach().cpu().numpy().astype(np.float64).copy()
+    periodic = single.pbc[0].cpu().numpy()
+    rows[~periodic] = 0.0
+    # The right singular vectors beyond the rank span what the periodic vectors leave free.
+    free = np.linalg.svd(rows)[2][int(periodic.sum()) :]
+    rows[~periodic] = free
+    return rows
+
+
+def _detached(single: System) -> System:
+    return single.replace(positions=single.positions.detach().cpu(), cell=single.cell.detach().cpu()).to("cpu")
+
+
+def _list_one(single: System, cutoff: float, method: Method) -> _Listed:
+    cell, periodic = complete_cell(single), single.pbc[0].cpu().numpy()
+    positions = single.positions.detach().cpu().numpy()
+    # Search near the origin: atoms many cells outside, or a molecule a kilometre away, must cost nothing and lose no digit.
+    fractional = np.linalg.solve(cell.T, positions.T).T
+    wraps = np.where(periodic, np.floor(fractional), 0.0)
+    local = positions - wraps @ cell
+    if len(local):
+        lowest = np.linalg.solve(cell.T, local.T).T.min(axis=0)
+        local = local - np.where(periodic, 0.0, lowest) @ cell
+    first, second, shifts = _METHODS[method](local, cell, periodic, cutoff)
+    receivers, senders = np.concatenate([first, second]), np.concatenate([second, first])
+    listed = _sort(receivers, senders, np.concatenate([shifts, -shifts]), len(local))
+    unwrapped = listed.shifts + (wraps[listed.receivers] - wraps[listed.senders]).astype(np.int64)
+    return _Listed(listed.receivers, listed.senders, unwrapped, listed.reverse)
+
+
+def _half_list_by_cells(
+    positions: NDArray[np.float64], cell: NDArray[np.float64], periodic: NDArray[np.bool_], cutoff: float
+) -> Pairs:
+    """Each unordered pair once, by vesin."""
+    if len(positions) == 0:
+        return _no_pairs()
+    search = NeighborList(cutoff=cutoff, full_list=False)
+    i, j, shifts = search.compute(positions, cell, periodic, quantities="ijS")
+    return i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64).reshape(-1, 3)
+
+
+def _half_list_by_force(
+    positions: NDArray[np.float64], cell: NDArray[np.float64], periodic: NDArray[np.bool_], cutoff: float
+) -> Pairs:
+    """Each unordered pair once, by trying all of them: the oracle."""
+    if len(positions) == 0:
+        return _no_pairs()
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    reach = np.where(periodic, np.ceil(cutoff / heights).astype(int) + 1, 0)
+    first, second, shifts = [], [], []
+    for shift in product(*(range(-n, n + 1) for n in reach)):
+        vectors = positions[None, :, :] + np.array(shift) @ cell - positions[:, None, :]
+        near = (vectors**2).sum(-1) < cutoff**2
+        near &= np.triu(np.ones_like(near), k=0 if shift > (0, 0, 0) else 1)
+        i, j = np.nonzero(near)
+        first.append(i)
+        second.append(j)
+        shifts.append(np.tile(np.array(shift), (len(i), 1)))
+    return np.concatenate(first), np.concatenate(second), np.concatenate(shifts)
+
+
+def _no_pairs() -> Pairs:
+    return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
+
+
+_METHODS: dict[str, Callable[..., Pairs]] = {"cell_list": _half_list_by_cells, "brute_force": _half_list_by_force}
+
+
+def _sort(receivers: NDArray[np.int64], senders: NDArray[np.int64], shifts: NDArray[np.int64], n_atoms: int) -> _Listed:
+    """Sort a symmetric full list and find each edge's reverse, through one integer key per edge."""
+    reach = int(np.abs(shifts).max(initial=0))
+
+    def key(i: NDArray[np.int64], j: NDArray[np.int64], s: NDArray[np.int64]) -> NDArray[np.int64]:
+        value = i * n_atoms + j
+        for axis in range(3):
+            value = value * (2 * reach + 1) + s[:, axis] + reach
+        return value
+
+    keys = key(receivers, senders, shifts)
+    order = np.argsort(keys, kind="stable")
+    receivers, senders, shifts = receivers[order], senders[order], shifts[order]
+    reverse = np.searchsorted(keys[order], key(senders, receivers, -shifts))
+    return _Listed(receivers, senders, shifts, reverse.astype(np.int64))
+
+
+def _assemble(listed: list[_Listed], system: System, cutoff: float) -> Graph:
+    atom_offsets = system.system_ptr.tolist()
+    edge_offsets = np.concatenate([[0], np.cumsum([len(one.receivers) for one in listed])]).astype(np.int64)
+    join = np.concatenate
+    receivers = join([one.receivers + atom_offsets[s] for s, one in enumerate(listed)])
+    counts = np.bincount(receivers, minlength=system.n_atoms)
+    arrays = {
+        "receivers": receivers,
+        "senders": join([one.senders + atom_offsets[s] for s, one in enumerate(listed)]),
+        "shifts": join([one.shifts for one in listed]),
+        "receiver_ptr": join([[0], np.cumsum(counts)]).astype(np.int64),
+        "reverse": join([one.reverse + edge_offsets[s] for s, one in enumerate(listed)]),
+    }
+    return Graph(**{name: torch.from_numpy(a).to(system.device) for name, a in arrays.items()}, cutoff=float(cutoff))

@@ -1,0 +1,7 @@
+"""Contributions to the energy, one per file."""
+
+from groundstate.potentials.terms.references import ReferenceEnergies
+from groundstate.potentials.terms.short_range import ShortRange
+from groundstate.potentials.terms.zbl import ZBL
+
+__all__ = ["ZBL", "ReferenceEnergies", "ShortRange"]
