@@ -27,7 +27,8 @@ class SmoothLennardJones(Term):
 
 def lennard_jones(epsilon: float = 0.2, sigma: float = 2.3, cutoff: float = 6.0) -> Potential:
     """A binding pair potential with its minimum near 1.12 σ; fcc lattice constant near 1.55 σ."""
-    return Model(None, {}, {"pair": SmoothLennardJones(epsilon, sigma, cutoff)}, description={"kind": "toy-pair"})
+    description = {"kind": "toy-pair", "epsilon": epsilon, "sigma": sigma, "cutoff": cutoff}
+    return Model(None, {}, {"pair": SmoothLennardJones(epsilon, sigma, cutoff)}, description=description)
 
 
 def fcc(number: int = 29, lattice_constant: float = 3.61, repeats: int = 1) -> System:

@@ -1,1 +1,38 @@
-"""Foundation models for atomistic simulation. Importing this imports nothing heavy."""
+"""groundstate: one foundation for atoms. Importing it imports nothing heavy; names load what they need.
+
+>>> import groundstate as gs
+>>> model = gs.load("chgnet")
+>>> result = gs.relax("MgO.cif", model)
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+__version__ = version("groundstate")
+
+_FROM = {
+    "GroundstateError": "groundstate.atoms",
+    "LevelOfTheory": "groundstate.atoms",
+    "System": "groundstate.atoms",
+    "evaluate": "groundstate.api",
+    "finetune": "groundstate.api",
+    "laws": "groundstate.api",
+    "load": "groundstate.api",
+    "md": "groundstate.api",
+    "predict": "groundstate.api",
+    "read": "groundstate.api",
+    "relax": "groundstate.api",
+    "train": "groundstate.api",
+}
+__all__ = sorted(_FROM)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FROM:
+        raise AttributeError(f"module 'groundstate' has no attribute '{name}'")
+    return getattr(import_module(_FROM[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -19,7 +19,7 @@ Attitude = Literal["needs", "accepts", "ignores"]
 COINCIDENT = 1e-3
 """Å; atoms closer than this have no direction between them."""
 CLOSEST = 0.35
-"""Fraction of the sum of covalent radii below which no bonded or compressed solid is known; shock data stay above 0.45."""
+"""Fraction of the sum of covalent radii below which no bonded or compressed solid is known."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,8 @@ def _distances(single: System, domain: Domain, allow: Allowances) -> tuple[list[
         return [], []
     i, j = graph.receivers, graph.senders
     vectors = single.positions[j] - single.positions[i] + graph.shifts.to(torch.float64) @ single.cell[0]
-    ratio = (distance := torch.linalg.vector_norm(vectors, dim=1)) / (radius[i] + radius[j])
+    distance, bonded = torch.linalg.vector_norm(vectors, dim=1), radius[i] + radius[j]
+    ratio = distance / bonded
     worst = int(ratio.argmin())
     if float(ratio[worst]) >= CLOSEST:
         return [], []
@@ -287,7 +288,7 @@ def _distances(single: System, domain: Domain, allow: Allowances) -> tuple[list[
     return [
         StructureError(
             "E-ATOMS-CLOSE",
-            f"two atoms are closer than any known bond: {where}, limit {CLOSEST * float((radius[i] + radius[j])[worst]):.3f} Å",
+            f"two atoms are closer than any known bond: {where}, limit {CLOSEST * float(bonded[worst]):.3f} Å",
             why="no model was trained there and its number would be made up",
             fix="check the length unit (nm read as Å shrinks tenfold) and the cell; a model with a repulsive core may"
             " be asked by name (--allow-close)",

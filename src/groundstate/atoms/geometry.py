@@ -18,7 +18,7 @@ class Edges:
     receivers: Int[Tensor, " edge"]
     senders: Int[Tensor, " edge"]
     shifts: Int[Tensor, "edge 3"]
-    receiver_ptr: Int[Tensor, " atom+1"]
+    receiver_ptr: Int[Tensor, " boundary"]
     reverse: Int[Tensor, " edge"]
     vectors: Float[Tensor, "edge 3"]
     distances: Float[Tensor, " edge"]

@@ -31,7 +31,7 @@ class Graph:
     receivers: Int[Tensor, " edge"]
     senders: Int[Tensor, " edge"]
     shifts: Int[Tensor, "edge 3"]
-    receiver_ptr: Int[Tensor, " atom+1"]
+    receiver_ptr: Int[Tensor, " boundary"]
     reverse: Int[Tensor, " edge"]
     cutoff: float
 
@@ -61,9 +61,9 @@ def find_neighbours(system: System, cutoff: float, *, method: Method = "cell_lis
 class VerletList:
     """Neighbour lists that are rebuilt only when they could have become incomplete.
 
-    Lists reach `cutoff + skin` (Å); a structure's list is kept while ‖F⁻¹‖(cutoff + 2·u) ≤ cutoff + skin, where F is the
-    deformation of its cell since the list was made and u the largest displacement of an atom from the deformed position.
-    Each structure of a batch is judged alone. Holds no tensors of the caller.
+    Lists reach `cutoff + skin` (Å); a structure's list is kept while ‖F⁻¹‖(cutoff + 2·u) ≤ cutoff + skin, where F is
+    the deformation of its cell since the list was made and u the largest displacement of an atom from its deformed
+    position. Each structure of a batch is judged alone. Holds no tensors of the caller.
     """
 
     def __init__(self, cutoff: float, skin: float = 0.0) -> None:
@@ -118,7 +118,7 @@ def _detached(single: System) -> System:
 def _list_one(single: System, cutoff: float, method: Method) -> _Listed:
     cell, periodic = complete_cell(single), single.pbc[0].cpu().numpy()
     positions = single.positions.detach().cpu().numpy()
-    # Search near the origin: atoms many cells outside, or a molecule a kilometre away, must cost nothing and lose no digit.
+    # Search near the origin: atoms many cells outside, or a molecule far away, must cost nothing and lose no digit.
     fractional = np.linalg.solve(cell.T, positions.T).T
     wraps = np.where(periodic, np.floor(fractional), 0.0)
     local = positions - wraps @ cell

@@ -1,4 +1,4 @@
-"""The one table of physical quantities. Readers, heads, loss, reports and laws look here; no shape or unit is guessed."""
+"""The one table of physical quantities. Readers, heads, loss, reports and laws look here; nothing is guessed."""
 
 import tomllib
 from dataclasses import dataclass

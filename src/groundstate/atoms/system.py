@@ -17,15 +17,15 @@ from groundstate.atoms.errors import OptionError
 class System:
     """Atoms of one or many structures, concatenated; the atoms of system s are `system_ptr[s]:system_ptr[s+1]`.
 
-    positions Å, float64 whatever the model computes in · numbers atomic numbers · cell Å, rows are lattice vectors, zero
-    rows allowed where not periodic · pbc per lattice vector. The optional fields are `None` where *not given*, which is
-    not zero: charge e · multiplicity 2S+1 · theory index into the model's heads · moments μB · field V/Å ·
+    positions Å, float64 whatever the model computes in · numbers atomic numbers · cell Å, rows are lattice vectors,
+    zero rows allowed where not periodic · pbc per lattice vector. The optional fields are `None` where *not given*,
+    which is not zero: charge e · multiplicity 2S+1 · theory index into the model's heads · moments μB · field V/Å ·
     electrode_potential V. Velocities, constraints and optimiser state belong to `simulation`.
     """
 
     positions: Float[Tensor, "atom 3"]
     numbers: Int[Tensor, " atom"]
-    system_ptr: Int[Tensor, " system+1"]
+    system_ptr: Int[Tensor, " boundary"]
     cell: Float[Tensor, "system 3 3"]
     pbc: Bool[Tensor, "system 3"]
     masses: Float[Tensor, " atom"]

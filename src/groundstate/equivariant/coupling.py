@@ -2,7 +2,7 @@
 
 import math
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 from math import factorial
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from groundstate.equivariant.irreps import degree_slice
+from groundstate.equivariant.irreps import degree_slice, dimension
 
 
 class Path(NamedTuple):
@@ -37,7 +37,7 @@ def natural_parity_paths(lmax_harmonics: int, lmax_features: int, lmax_out: int)
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def coupling_coefficients(l1: int, l2: int, l3: int) -> np.ndarray:
     """Real 3j coefficients C[2l1+1, 2l2+1, 2l3+1], float64, read-only: the tensor that no rotation changes.
 
@@ -48,8 +48,8 @@ def coupling_coefficients(l1: int, l2: int, l3: int) -> np.ndarray:
     For an odd sum it follows from C = Re[i^(l3−l1−l2) Σ u u u* ⟨l1 m1 l2 m2|l3 m3⟩]/√(2l3+1), u the unitary matrix of
     `_real_from_complex`. Both agree with e3nn's `wigner_3j`, sign included.
 
-    Zeros are exact. Source: Racah's formula in integers, Varshalovich, Moskalev and Khersonskii, Quantum Theory of
-    Angular Momentum (1988), eq. 8.2.1(3), and the change of basis. Checked: tests/equivariant/test_coupling.py
+    Zeros are exact, the rest is good to 1e-14. Source: Racah, Phys. Rev. 62, 438 (1942), his closed formula in exact
+    integers, then the change of basis. Checked: tests/equivariant/test_coupling.py
     """
     if not abs(l1 - l2) <= l3 <= l1 + l2:
         raise ValueError(
@@ -85,7 +85,7 @@ def _clebsch_gordan(l1: int, m1: int, l2: int, m2: int, l3: int) -> float:
     return math.copysign(math.sqrt(squared * total * total), total)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _real_from_complex(l: int) -> np.ndarray:
     """Unitary u with Y_real = u · Y_complex, rows and columns m = −l … l, Condon–Shortley phase on the complex side."""
     u = np.zeros((2 * l + 1, 2 * l + 1), dtype=np.complex128)
@@ -125,7 +125,7 @@ def dense_coupling(paths: tuple[Path, ...], lmax_features: int, lmax_harmonics: 
     """
     placed = []
     for feature, harmonic, out in paths:
-        block = np.zeros((2 * out + 1, (lmax_features + 1) ** 2, (lmax_harmonics + 1) ** 2))
+        block = np.zeros((2 * out + 1, dimension(lmax_features), dimension(lmax_harmonics)))
         coefficients = math.sqrt(2 * out + 1) * coupling_coefficients(feature, harmonic, out)
         block[:, degree_slice(feature), degree_slice(harmonic)] = np.moveaxis(coefficients, 2, 0)
         placed.append(block)

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from groundstate.equivariant.coupling import dense_coupling, natural_parity_paths
-from groundstate.equivariant.irreps import IrrepLayout, degree_slice, dimension
+from groundstate.equivariant.irreps import IrrepLayout, degree_slice
 from groundstate.equivariant.symmetric import symmetric_couplings
 
 
@@ -45,7 +45,8 @@ class TensorProduct(nn.Module):
     weights of its own: they come per edge, path and channel from a radial function. Rows lie as `layout` says and paths
     as `paths` lists them, so that `IrrepLinear(layout, …)` mixes (path, channel) → channel for each degree.
 
-    Source: Batatia et al., MACE, NeurIPS 2022 (arXiv:2206.07697), eq. 8. Checked: tests/equivariant/test_product.py
+    Source: the A features of Batatia et al., MACE, NeurIPS 2022 (arXiv:2206.07697).
+    Checked: tests/equivariant/test_product.py
     """
 
     path_of_row: Tensor
@@ -112,8 +113,8 @@ class ClassedIrrepLinear(nn.Module):
     """Mixes channels within each degree with weights chosen by the class of the atom, such as its element.
 
     out[a, m] = x[a, m] W[class_a, l] / √channels_in. Degrees above `lmax_out` are dropped.
-    weight: [class, degree, channel_in, channel_out]. Used for the skip connection of Batatia et al., MACE, NeurIPS 2022
-    (arXiv:2206.07697), eq. 11. Checked: tests/equivariant/test_product.py
+    weight: [class, degree, channel_in, channel_out]. Source: the skip connection of the update of Batatia et al., MACE,
+    NeurIPS 2022 (arXiv:2206.07697). Checked: tests/equivariant/test_product.py
     """
 
     def __init__(
@@ -158,7 +159,7 @@ class SymmetricContraction(nn.Module):
 
     Cost is set by the monomials, not by the number of classes. Monomials of one order are formed once for all L.
 
-    Source: Batatia et al., MACE, NeurIPS 2022 (arXiv:2206.07697), eqs. 10–11. Checked: tests/equivariant/test_product.py
+    Source: Batatia et al., MACE, NeurIPS 2022 (arXiv:2206.07697). Checked: tests/equivariant/test_product.py
     """
 
     def __init__(

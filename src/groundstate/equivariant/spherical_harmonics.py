@@ -15,7 +15,7 @@ def spherical_harmonics(lmax: int, unit_vectors: Float[Tensor, "edge 3"]) -> Flo
     derivatives are finite everywhere. Dimensionless, in the dtype of the input.
 
     The factor that depends on z is the fully normalised associated Legendre function divided by (sin θ)^m, by the
-    recursion of Holmes and Featherstone, J. Geodesy 76, 279 (2002), eqs. 11–13; the other factors are the real and
+    recursion of Holmes and Featherstone, J. Geodesy 76, 279 (2002); the other factors are the real and
     imaginary part of (x + iy)^m.
     Checked: tests/equivariant/test_spherical_harmonics.py
     """

@@ -8,7 +8,7 @@ the model can learn (8 for L = 0 and 12 for L = 1 at ν = 3, lmax = 3).
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import combinations_with_replacement
 from math import factorial, prod
 
@@ -20,7 +20,7 @@ from groundstate.equivariant.irreps import degree_slice
 
 @dataclass(frozen=True)
 class CouplingTree:
-    """How a coupling was built: ((l1 l2) k2, l3) k3 … → L with degrees (l1, l2, …) and intermediates (k2, k3, …)."""
+    """How a coupling was built: ((l1 l2) k2, l3) k3 … from degrees (l1, l2, …) by intermediates (k2, …, L)."""
 
     degrees: tuple[int, ...]
     intermediates: tuple[int, ...]
@@ -45,7 +45,7 @@ class SymmetricCouplings:
         return np.array([_second_moment(self.monomials, coupling[self.L]) for coupling in self.coefficients])
 
 
-@lru_cache(maxsize=None)
+@cache
 def symmetric_couplings(lmax: int, L: int, order: int) -> SymmetricCouplings:
     """All independent couplings of `order` equal factors of degrees 0 … lmax to degree L with natural parity.
 
@@ -55,8 +55,8 @@ def symmetric_couplings(lmax: int, L: int, order: int) -> SymmetricCouplings:
 
     Norm: seen as a symmetric tensor [2L+1, irrep, …, irrep], couplings are orthogonal and each M has Frobenius norm 1.
 
-    Source: the product basis of Batatia et al., MACE, NeurIPS 2022 (arXiv:2206.07697), eqs. 10–11, and its reduction by
-    permutation symmetry, Dusson et al., J. Comput. Phys. 454, 110946 (2022). Checked: tests/equivariant/test_symmetric.py
+    Source: the product basis of Batatia et al., MACE, NeurIPS 2022 (arXiv:2206.07697), reduced by permutation symmetry
+    as in Dusson et al., J. Comput. Phys. 454, 110946 (2022). Checked: tests/equivariant/test_symmetric.py
     """
     if min(lmax, L) < 0 or order < 1:
         raise ValueError(

@@ -147,7 +147,7 @@ def _gradients(
 
 
 def _stress_partition(energy: Tensor, geometry: Geometry, system: System) -> Float[Tensor, "atom 3 3"]:
-    """Half of each edge's virial to either end, over the volume; sums to the stress for energies made of edge vectors."""
+    """Half of each edge's virial to either end, over the volume; sums to the stress."""
     share = torch.zeros(system.n_atoms, 3, 3, dtype=torch.float64, device=system.device)
     all_edges = geometry.measured()
     if not energy.requires_grad:
@@ -177,7 +177,7 @@ def _refuse_undefined(potential: Potential, system: System, wanted: frozenset[st
         raise _undefined(
             "stress",
             "the cell has no thickness along an open direction, so a stress in eV/Å³ does not exist",
-            "ask for 'strain_gradient' (eV), which over the area is the slab's σ·h; or give the open direction a length",
+            "ask for 'strain_gradient' (eV), over the area it is the slab's σ·h; or give the open direction a length",
             frame=int(flat.nonzero()[0, 0]),
         )
 

@@ -1,4 +1,4 @@
-"""What a potential is: a structure and its geometry in, energy and declared outputs out. Derivatives are taken in `derive`."""
+"""What a potential is: a structure and its geometry in, energy and declared outputs out. `derive` takes derivatives."""
 
 import hashlib
 import json

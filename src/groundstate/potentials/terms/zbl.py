@@ -22,7 +22,8 @@ class ZBL(Term):
     φ(x) = Σ c_k exp(−d_k x); r_c = R_i + R_j, the sum of covalent radii, so it acts below bonding distance only;
     s(x) = 1 − 28 x⁶ + 48 x⁷ − 21 x⁸, whose first and second derivative vanish at 1. Positive and falling with r
     everywhere, since φ, 1/r and s are. No parameters; `elements` only bounds the cutoff.
-    Source: Ziegler, Biersack, Littmark, The Stopping and Range of Ions in Matter (1985). Checked: tests/potentials/test_zbl.py
+    Source: Ziegler, Biersack, Littmark, The Stopping and Range of Ions in Matter (1985).
+    Checked: tests/potentials/test_terms.py
     """
 
     reaches_contact = True
