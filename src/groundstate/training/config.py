@@ -1,0 +1,101 @@
+"""What a training run is told, checked on construction."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from groundstate.atoms import OptionError, nearest, quantity
+
+MAY_CHANGE_ON_RESUME = frozenset(
+    {"time_limit_minutes", "checkpoint_every_minutes", "tensorboard", "accelerator", "devices"}
+)
+"""Options that do not change what is learned from which batch; all others must be as they were when a run resumes."""
+
+
+def _default_weights() -> dict[str, float]:
+    return {"energy": 1.0, "forces": 10.0}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Options of the training loop.
+
+    weights      quantity → weight w in Σ_q w_q · mean ρ(error_q); extensive quantities count per atom; base units
+    loss         ρ: "huber" with corner `huber_delta` (in the quantity's unit), or "mse"
+    missing      "refuse": every frame carries every weighted label; "mask": absent labels are left out of the means
+    schedule     after a linear warm-up over `warmup_epochs`: "cosine" down to `final_learning_rate_fraction`, "plateau"
+                 (× `plateau_factor` after `plateau_patience` epochs without a better validation loss), or "constant".
+                 Under a time limit the cosine follows whichever of epochs and time is further on.
+    ema_decay    of the running average of weights that is evaluated and saved; 0 evaluates the weights themselves
+    gradient_clip  largest norm of the gradient; `None` for none
+    patience     epochs without a better validation loss before stopping; `None` never stops early
+    largest_offset  eV/atom; a mean error above it before training means that reference energies and labels disagree
+    dtype        of the networks that a run builds; sums over atoms and losses are float64 always
+    devices      processes × accelerators of this machine; the losses do not depend on it beyond rounding
+    """
+
+    epochs: int = 200
+    batch_size: int = 8
+    weights: Mapping[str, float] = field(default_factory=_default_weights)
+    loss: Literal["huber", "mse"] = "huber"
+    huber_delta: float = 0.01
+    missing: Literal["refuse", "mask"] = "refuse"
+    learning_rate: float = 0.01
+    optimiser: Literal["adam", "adamw"] = "adam"
+    weight_decay: float = 0.0
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    warmup_epochs: float = 1.0
+    final_learning_rate_fraction: float = 0.01
+    plateau_factor: float = 0.5
+    plateau_patience: int = 20
+    ema_decay: float = 0.99
+    gradient_clip: float | None = 10.0
+    patience: int | None = None
+    time_limit_minutes: float | None = None
+    checkpoint_every_minutes: float = 10.0
+    largest_offset: float = 1.0
+    dtype: Literal["float32", "float64"] = "float32"
+    seed: int = 0
+    accelerator: str = "auto"
+    devices: int = 1
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", {str(k): float(w) for k, w in sorted(self.weights.items())})
+        for name, weight in self.weights.items():
+            quantity(name)
+            _require(math.isfinite(weight) and weight >= 0, f"weights.{name}", weight, "a number ≥ 0")
+        _require(any(self.weights.values()), "weights", self.weights, "at least one weight above 0")
+        choices = {
+            "loss": ("huber", "mse"),
+            "missing": ("refuse", "mask"),
+            "optimiser": ("adam", "adamw"),
+            "schedule": ("cosine", "plateau", "constant"),
+            "dtype": ("float32", "float64"),
+        }
+        for name, known in choices.items():
+            value = str(getattr(self, name))
+            if value not in known:
+                raise OptionError("E-OPTION-CHOICE", f"{name} cannot be '{value}'", fix=nearest(value, known))
+        for name in ("epochs", "batch_size", "plateau_patience", "devices"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("huber_delta", "learning_rate", "largest_offset"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        for name in ("weight_decay", "warmup_epochs", "checkpoint_every_minutes"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("final_learning_rate_fraction", "plateau_factor"):
+            _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
+        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "in [0, 1)")
+        for name in ("gradient_clip", "patience", "time_limit_minutes"):
+            value = getattr(self, name)
+            _require(value is None or value > 0, name, value, "above 0, or left out")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, every default resolved."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def _require(fulfilled: bool, name: str, value: object, wanted: str) -> None:
+    if not fulfilled:
+        raise OptionError("E-OPTION-RANGE", f"{name} is {value}", fix=f"it must be {wanted}")

@@ -1,0 +1,35 @@
+"""Hashes that tell whether two structures, or two sets of labels, are the same."""
+
+import hashlib
+from collections.abc import Iterable
+
+import torch
+
+from groundstate.atoms import System
+from groundstate.data import Record
+
+_RESOLUTION = 1e-5
+"""Å; finer than any file format in use prints differences that matter, coarser than rounding of a format."""
+
+
+def structure_hash(system: System) -> str:
+    """Of numbers, positions and periodic lattice vectors in the order given, to 1e-5 Å; labels do not enter."""
+    digest = hashlib.sha256()
+    cell = system.cell * system.pbc[:, :, None]
+    for values in (system.positions - system.positions[:1], cell):
+        digest.update(torch.round(values.detach().cpu() / _RESOLUTION).to(torch.int64).numpy().tobytes())
+    for whole in (system.numbers, system.pbc):
+        digest.update(whole.cpu().contiguous().numpy().tobytes())
+    for condition in (system.charge, system.multiplicity, system.theory):
+        digest.update(b"-" if condition is None else condition.cpu().to(torch.float64).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def data_hash(records: Iterable[Record]) -> str:
+    """Of structures and labels, in order, to the last bit of the labels."""
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(structure_hash(record.system).encode())
+        for name in sorted(record.labels):
+            digest.update(name.encode() + record.labels[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
