@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from toys import fcc, lennard_jones
 
 from groundstate.atoms import OptionError, System, UndefinedPropertyError
 from groundstate.potentials import ZBL, Model, ReferenceEnergies, Sum, evaluate, hessian
 from groundstate.potentials.derive import periodic_projector
+from toys import fcc, lennard_jones
 
 F64 = torch.float64
 

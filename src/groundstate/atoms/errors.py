@@ -68,7 +68,8 @@ class GroundstateError(Exception):
     def __str__(self) -> str:
         sentences = [self.what + (f" [{self.where}]" if self.where else "")]
         sentences += [part[0].upper() + part[1:] for part in (self.why, self.fix) if part]
-        return f"{self.code}: " + ". ".join(sentence.rstrip(".") for sentence in sentences) + "."
+        closed = (text if text.endswith(("?", "!", "…")) else text.rstrip(".") + "." for text in sentences)
+        return f"{self.code}: " + " ".join(closed)
 
 
 class StructureError(GroundstateError):

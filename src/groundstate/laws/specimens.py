@@ -14,6 +14,8 @@ from groundstate.potentials import Potential
 
 COMMON = (8, 14, 29, 6, 1, 11, 17, 26, 7, 13, 22, 12, 16, 9, 15, 3, 30, 20)
 """Elements most data sets hold."""
+CROWDING = 0.95
+"""Spacing of the atoms in sums of covalent radii: a little compressed, so that short-range terms act in every specimen."""
 RESOLUTION = 2.0**-30
 """Å; coordinates are multiples of it, so that moving a specimen by 10⁶ Å rounds nothing."""
 OPEN_THICKNESS = 20.0
@@ -48,7 +50,7 @@ def prepare(potential: Potential, *, elements: Sequence[int] | None = None, seed
     """
     generator = torch.Generator().manual_seed(seed)
     chosen = _choose(potential, elements, generator)
-    spacing = 2 * max(element(number).covalent_radius for number in chosen)
+    spacing = CROWDING * 2 * max(element(number).covalent_radius for number in chosen)
     systems = {name: prepared(potential, s) for name, s in _structures(chosen, spacing, generator).items()}
     return Specimens(systems, chosen, _pairs(potential, elements, chosen, generator), seed)
 

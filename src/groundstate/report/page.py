@@ -50,7 +50,9 @@ class Page:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> None:
         """Columns carry their units in their names; floats are shown with four significant digits, stored in full."""
         head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(_shown(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(_shown(cell))}</td>" for cell in row) + "</tr>" for row in rows
+        )
         label = f"<caption>{html.escape(caption)}</caption>" if caption else ""
         self._add(
             "table",
@@ -82,8 +84,9 @@ class Page:
         target.parent.mkdir(parents=True, exist_ok=True)
         lead = f'<p class="lead">{html.escape(self._lead)}</p>' if self._lead else ""
         page = (
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{html.escape(self._title)}</title>'
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width,initial-scale=1">'
+            f"<title>{html.escape(self._title)}</title>"
             f"<style>{_STYLE}</style></head><body><main><h1>{html.escape(self._title)}</h1>{lead}"
             + "\n".join(self._parts)
             + "</main></body></html>\n"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,7 @@ class Part:
     count: int
 
 
+@runtime_checkable
 class Aim(Protocol):
     """A loss with a name. The run minimises Σ_part weights[part] · Σ loss / Σ count."""
 

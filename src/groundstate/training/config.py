@@ -21,6 +21,7 @@ def _default_weights() -> dict[str, float]:
 class TrainConfig:
     """Options of the training loop.
 
+    batch_size   structures per step; `max_atoms`, where given, packs batches up to that many atoms instead
     weights      quantity → weight w in Σ_q w_q · mean ρ(error_q); extensive quantities count per atom; base units
     loss         ρ: "huber" with corner `huber_delta` (in the quantity's unit), or "mse"
     missing      "refuse": every frame carries every weighted label; "mask": absent labels are left out of the means
@@ -37,6 +38,7 @@ class TrainConfig:
 
     epochs: int = 200
     batch_size: int = 8
+    max_atoms: int | None = None
     weights: Mapping[str, float] = field(default_factory=_default_weights)
     loss: Literal["huber", "mse"] = "huber"
     huber_delta: float = 0.01
@@ -73,6 +75,7 @@ class TrainConfig:
             "optimiser": ("adam", "adamw"),
             "schedule": ("cosine", "plateau", "constant"),
             "dtype": ("float32", "float64"),
+            "accelerator": ("auto", "cpu", "cuda", "gpu", "mps"),
         }
         for name, known in choices.items():
             value = str(getattr(self, name))
@@ -87,7 +90,7 @@ class TrainConfig:
         for name in ("final_learning_rate_fraction", "plateau_factor"):
             _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "in [0, 1)")
-        for name in ("gradient_clip", "patience", "time_limit_minutes"):
+        for name in ("max_atoms", "gradient_clip", "patience", "time_limit_minutes"):
             value = getattr(self, name)
             _require(value is None or value > 0, name, value, "above 0, or left out")
 

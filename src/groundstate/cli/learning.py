@@ -1,0 +1,174 @@
+"""Verbs that take labelled structures: train, finetune, evaluate."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from groundstate import api
+from groundstate.cli import options as opt
+from groundstate.cli.app import app, errors, output, show
+from groundstate.data import LabelReport, Record, read, split
+from groundstate.report import Page, curves
+from groundstate.training import ErrorTable, TrainResult, load_recipe
+
+Recipe = Annotated[Path | None, typer.Option(help="TOML recipe of training options; a mistyped key is refused.")]
+Valid = Annotated[
+    Path | None, typer.Option(help="Labelled structures to validate on; otherwise a part of the training file.")
+]
+ValidFraction = Annotated[float, typer.Option(help="Share of the training file held out when --valid is not given.")]
+RunFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; the same command continues it.")]
+Minutes = Annotated[float | None, typer.Option("--time-limit-minutes", help="End with a finished model by then.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training data; overrides the recipe.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of weights and batches; overrides the recipe.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete what is in the output folder first.")]
+Size = Annotated[str, typer.Option(help="XS, S, M or L: one dial for width and depth of the model.")]
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Labelled structures: extxyz, vasprun.xml, ASE db, …")],
+    folder: RunFolder,
+    valid: Valid = None,
+    valid_fraction: ValidFraction = 0.1,
+    recipe: Recipe = None,
+    size: Size = "S",
+    epochs: Epochs = None,
+    time_limit_minutes: Minutes = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    as_json: opt.Json = False,
+) -> int:
+    """Train a potential of your own from scratch.
+
+    Prints which label was read from which key, in which range and unit, before anything is computed.
+
+    `groundstate train labels.extxyz --output run --size S --time-limit-minutes 30`
+    """
+    training, validation = _labelled(data, valid, valid_fraction, seed or 0)
+    model, options = _options(recipe, size, epochs, time_limit_minutes, seed)
+    result = api.train(training, validation, folder, model=model, progress=True, overwrite=overwrite, **options)
+    return _report("Training from scratch", folder, result, as_json)
+
+
+@app.command()
+def finetune(
+    data: Annotated[Path, typer.Argument(help="Your labelled structures; a few dozen are a start.")],
+    folder: RunFolder,
+    model: opt.Model = opt.DEFAULT_MODEL,
+    valid: Valid = None,
+    valid_fraction: ValidFraction = 0.2,
+    recipe: Recipe = None,
+    epochs: Epochs = None,
+    time_limit_minutes: Minutes = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    as_json: opt.Json = False,
+) -> int:
+    """Teach a model your own labels, and say what became better and what worse.
+
+    A public model is kept as it is and a small model of our own learns the difference; a model of our own continues with
+    all its weights.
+
+    `groundstate finetune mine.extxyz --model chgnet --output tuned`
+    """
+    training, validation = _labelled(data, valid, valid_fraction, seed or 0)
+    _, options = _options(recipe, "S", epochs, time_limit_minutes, seed)
+    result = api.finetune(model, training, validation, folder, progress=True, overwrite=overwrite, **options)
+    return _report(f"Fine-tuning of {model}", folder, result, as_json)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Labelled structures.")],
+    model: opt.Model = opt.DEFAULT_MODEL,
+    as_json: opt.Json = False,
+) -> int:
+    """Errors of a model on labelled structures: energy (as it is, and at fixed composition), forces, stress.
+
+    `groundstate evaluate test.extxyz --model run/model.safetensors`
+    """
+    dataset, loaded = read(data), api.load(model)
+    _tell(dataset.report)
+    table = api.evaluate(dataset.records, loaded)
+    if as_json:
+        show({"model": loaded.id, **table.as_dict()})
+    else:
+        _print_errors(f"Errors of {loaded.id} on {table.frames} frames", {"": table})
+    return 0
+
+
+def _labelled(data: Path, valid: Path | None, fraction: float, seed: int) -> tuple[Sequence[Record], Sequence[Record]]:
+    dataset = read(data)
+    _tell(dataset.report)
+    if valid is not None:
+        held_out = read(valid)
+        _tell(held_out.report)
+        return dataset.records, held_out.records
+    training, validation = split(dataset.records, (1.0 - fraction, fraction), seed)
+    return training, validation
+
+
+def _options(
+    recipe: Path | None, size: str, epochs: int | None, minutes: float | None, seed: int | None
+) -> tuple[Any, dict[str, Any]]:
+    """Model and training options: the recipe, overridden by what the command line names."""
+    from groundstate.potentials.mace import MACEConfig
+
+    model, config = (MACEConfig.of_size(size), {}) if recipe is None else load_recipe(recipe)
+    named = {"epochs": epochs, "time_limit_minutes": minutes, "seed": seed}
+    options = config if isinstance(config, dict) else config.as_dict()
+    return model, {**options, **{name: value for name, value in named.items() if value is not None}}
+
+
+def _tell(report: LabelReport) -> None:
+    errors.print(report.as_text(), markup=False, soft_wrap=True)
+
+
+def _report(title: str, folder: Path, result: TrainResult, as_json: bool) -> int:
+    page = Page(title, lead=f"{result.path.name}, stopped after {result.seconds / 60:.1f} minutes ({result.stopped})")
+    rows = _error_rows({"before": result.before, "after": result.after})
+    page.table(["quantity", "unit", "RMSE before", "RMSE after", "MAE before", "MAE after"], rows, "Validation errors")
+    if result.worse:
+        page.text("Worse than before: " + ", ".join(result.worse), note=True)
+    keys = [key for key in result.history[0] if key.startswith(("train", "valid"))] if result.history else []
+    series = {key: _column(result, key) for key in keys if all(key in line for line in result.history)}
+    positive = {key: xy for key, xy in series.items() if min(xy[1], default=0.0) > 0}
+    if positive:
+        page.figure(
+            curves(positive, "epoch", "loss and errors (base units)", logarithmic=True), "Learning curves", series
+        )
+    page.facts({"model": result.potential.fingerprint(), "file": str(result.path)})
+    page.write(folder / "report.html")
+    if as_json:
+        show(result.as_dict())
+    else:
+        _print_errors(title, {"before": result.before, "after": result.after})
+        output.print(f"Model: {result.path}\nReport: {folder / 'report.html'}", markup=False)
+    for name in result.worse:
+        errors.print(f"note: {name} became worse than before", style="yellow")
+    return 0
+
+
+def _column(result: TrainResult, key: str) -> tuple[list[float], list[float]]:
+    return [float(i + 1) for i in range(len(result.history))], [float(line[key]) for line in result.history]
+
+
+def _error_rows(tables: dict[str, ErrorTable]) -> list[list[Any]]:
+    names = [name for name in next(iter(tables.values())).rows if all(name in t.rows for t in tables.values())]
+    return [
+        [name, next(iter(tables.values()))[name].unit]
+        + [getattr(t[name], column) for column in ("rmse", "mae") for t in tables.values()]
+        for name in names
+    ]
+
+
+def _print_errors(title: str, tables: dict[str, ErrorTable]) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in ("quantity", "unit", *(f"{c} {name}".strip() for c in ("RMSE", "MAE") for name in tables)):
+        table.add_column(column, justify="left" if column in ("quantity", "unit") else "right")
+    for row in _error_rows(tables):
+        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+    output.print(table)

@@ -1,0 +1,133 @@
+"""Verbs about models and this machine: models, laws, doctor."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.table import Table
+
+from groundstate import api, zoo
+from groundstate.cli import options as opt
+from groundstate.cli.app import app, errors, output, show
+from groundstate.data.writers import refuse_existing
+from groundstate.laws import as_table
+from groundstate.potentials import checkpoint
+from groundstate.report import Page
+
+_PACKAGES = {
+    "torch": "pip install torch",
+    "ase": "pip install ase",
+    "vesin": "pip install vesin",
+    "lightning-fabric": "pip install 'groundstate[train]'",
+    "chgnet": "pip install 'groundstate[chgnet]'",
+    "pymatgen": "pip install 'groundstate[pymatgen]'",
+    "tensorboard": "pip install 'groundstate[tensorboard]'",
+}
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="A public model, or a model file, to show in full.")] = None,
+    as_json: opt.Json = False,
+) -> int:
+    """Which models can be loaded, with licence, elements, theory and conditions; one in full when named."""
+    if name is None:
+        rows = [card.as_dict() for card in zoo.cards().values()]
+    elif Path(name).suffix == ".safetensors":
+        rows = [checkpoint.inspect(name)]
+    else:
+        rows = [zoo.resolve(name).as_dict()]
+    if as_json:
+        show(rows)
+    elif name is None:
+        columns = ["name", "id", "licence", "parameters", "elements", "theory"]
+        table = Table(title="Public models", title_justify="left")
+        for column in columns:
+            table.add_column(column)
+        for row in rows:
+            table.add_row(*(_brief(row.get(column)) for column in columns))
+        output.print(table)
+    else:
+        for key, value in rows[0].items():
+            output.print(f"{key:<14} {_brief(value, 2000)}", markup=False, soft_wrap=True)
+    return 0
+
+
+@app.command()
+def laws(
+    model: Annotated[str, typer.Argument(help="A public model by name, or a model file by path.")],
+    only: Annotated[str, typer.Option(help="Laws to try, comma separated; all by default.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the specimens.")] = 0,
+    report: Annotated[Path | None, typer.Option("--report", help="HTML page to leave, with its JSON twin.")] = None,
+    as_json: opt.Json = False,
+) -> int:
+    """Examine a model by the laws of physics: symmetry, derivatives, smoothness, additivity, conservation.
+
+    `groundstate laws chgnet` takes a few minutes; exit code 1 when a law fails.
+    """
+    if report is not None:
+        refuse_existing(report, overwrite=False)
+    loaded = api.load(model)
+    results = api.laws(
+        loaded,
+        laws=[name.strip() for name in only.split(",")] if only else None,
+        seed=seed,
+        progress=lambda result: errors.print(f"{result.law:<18} {_VERDICT[result.passed]}", markup=False),
+    )
+    rows = as_table(results)
+    if report is not None:
+        page = Page(f"Laws of physics: {loaded.id}")
+        page.table(list(rows[0]), [list(row.values()) for row in rows])
+        page.write(report)
+    if as_json:
+        show({"model": loaded.id, "laws": rows})
+    else:
+        table = Table(title=f"Laws of physics: {loaded.id}", title_justify="left")
+        for column in rows[0]:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(_brief(value, 300) for value in row.values()))
+        output.print(table)
+    return 1 if any(result.passed is False for result in results) else 0
+
+
+_VERDICT = {True: "pass", False: "FAIL", None: "does not apply"}
+
+
+@app.command()
+def doctor(as_json: opt.Json = False) -> int:
+    """What this machine is, what is installed, what is missing, and the exact line that mends it."""
+    facts: dict[str, Any] = {
+        "groundstate": version("groundstate"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "torch threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none: computing on the CPU",
+    }
+    packages = []
+    for package, install in _PACKAGES.items():
+        try:
+            packages.append({"package": package, "version": version(package), "install": ""})
+        except PackageNotFoundError:
+            packages.append({"package": package, "version": None, "install": install})
+    if as_json:
+        show({"machine": facts, "packages": packages})
+        return 0
+    for key, value in facts.items():
+        output.print(f"{key:<14} {value}", markup=False)
+    for row in packages:
+        state = row["version"] or f"not installed: {row['install']}"
+        output.print(f"{row['package']:<18} {state}", markup=False)
+    return 0
+
+
+def _brief(value: Any, width: int = 60) -> str:
+    if value is None:
+        return "–"
+    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= width else text[: width - 1] + "…"

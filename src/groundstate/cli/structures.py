@@ -1,0 +1,278 @@
+"""Verbs that take structures: predict, relax, md."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.table import Table
+
+from groundstate import api
+from groundstate.atoms import System
+from groundstate.atoms.elements import symbols
+from groundstate.atoms.units import GIGAPASCAL
+from groundstate.cli import options as opt
+from groundstate.cli.app import app, errors, output, show
+from groundstate.data import write
+from groundstate.data.writers import refuse_existing
+from groundstate.report import Page, curves, structures
+from groundstate.simulation import MDResult, RelaxResult, progress_bar
+
+
+@app.command()
+def predict(
+    files: opt.Files,
+    model: opt.Model = opt.DEFAULT_MODEL,
+    want: Annotated[
+        str, typer.Option(help="Quantities, comma separated: energy, forces, stress, energies, magnetic_moments, …")
+    ] = "energy,forces",
+    save: Annotated[
+        Path | None, typer.Option("--output", "-o", help="extxyz file to write the predictions to.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file.")] = False,
+    salvage: opt.Salvage = False,
+    allow_close: opt.AllowClose = False,
+    ignore_charge: opt.IgnoreCharge = False,
+    ignore_multiplicity: opt.IgnoreMultiplicity = False,
+    as_json: opt.Json = False,
+) -> int:
+    """Energy, forces and more of structures as they are.
+
+    `groundstate predict POSCAR --want energy,forces,stress`
+    """
+    if save is not None:
+        refuse_existing(save, overwrite=overwrite)
+    records, names, notes = opt.read_files(files, salvage=salvage)
+    loaded = api.load(model)
+    with progress_bar("predict") as progress:
+        results = api.predict(
+            [record.system for record in records],
+            loaded,
+            [name.strip() for name in want.split(",")],
+            allow=opt.allowances(allow_close, ignore_charge, ignore_multiplicity),
+            progress=progress,
+        )
+    if save is not None:
+        write(save, [result.to_record() for result in results if result.problem is None], overwrite=overwrite)
+    rows = [
+        {
+            "structure": name,
+            "formula": formula(result.system),
+            "problem": None if result.problem is None else result.problem.as_dict(),
+            "notes": list(result.notes),
+            **{key: value.tolist() for key, value in result.values.items()},
+        }
+        for name, result in zip(names, results, strict=True)
+    ]
+    if as_json:
+        show({"model": loaded.id, "notes": notes, "structures": rows})
+    else:
+        _print_predictions(loaded.id, notes, rows, names, results)
+    return 0 if all(result.problem is None for result in results) else 1
+
+
+@app.command()
+def relax(
+    files: opt.Files,
+    model: opt.Model = opt.DEFAULT_MODEL,
+    cell: Annotated[str, typer.Option(help="fixed, full, shape (constant volume) or isotropic.")] = "fixed",
+    pressure_GPa: Annotated[float, typer.Option("--pressure-GPa", help="External pressure, GPa.")] = 0.0,
+    force_tolerance: Annotated[float, typer.Option(help="Largest force (and cell force) at the end, eV/Å.")] = 0.01,
+    max_steps: Annotated[int, typer.Option(help="Steps before a structure ends unconverged.")] = 500,
+    max_atoms_per_batch: Annotated[int, typer.Option(help="Atoms computed together.")] = 512,
+    fixed_atoms: opt.FixedAtoms = "",
+    folder: opt.Output = None,
+    salvage: opt.Salvage = False,
+    allow_close: opt.AllowClose = False,
+    ignore_charge: opt.IgnoreCharge = False,
+    ignore_multiplicity: opt.IgnoreMultiplicity = False,
+    as_json: opt.Json = False,
+) -> int:
+    """Relax structures to their energy (or enthalpy) minimum, all in one batch.
+
+    Each ends as converged, max_steps, diverged or invalid, with numbers; one bad structure never harms the others. With
+    `--output` every finished structure is on disk at once, the same command continues after an interruption, and a
+    `report.html` is left.
+
+    `groundstate relax *.cif --cell full --force-tolerance 0.01 --output relaxed`
+    """
+    records, names, notes = opt.read_files(files, salvage=salvage)
+    loaded, batch = api.load(model), System.batch([record.system for record in records])
+    with progress_bar("relax") as progress:
+        results = api.relax(
+            batch,
+            loaded,
+            fixed_atoms=opt.atom_mask(fixed_atoms, batch),
+            allow=opt.allowances(allow_close, ignore_charge, ignore_multiplicity),
+            output=folder,
+            progress=progress,
+            cell=cell,
+            pressure_GPa=pressure_GPa,
+            force_tolerance=force_tolerance,
+            max_steps=max_steps,
+            max_atoms_per_batch=max_atoms_per_batch,
+        )
+    rows = [_relaxed_row(name, result) for name, result in zip(names, results, strict=True)]
+    if folder is not None:
+        _relax_report(folder / "report.html", loaded.id, rows, results, names)
+    if as_json:
+        show({"model": loaded.id, "notes": notes, "structures": rows})
+    else:
+        _print_rows(f"Relaxed with {loaded.id}", rows, notes)
+    return 0 if all(result.converged for result in results) else 1
+
+
+@app.command()
+def md(
+    files: opt.Files,
+    steps: Annotated[int, typer.Option(help="Number of time steps.")],
+    temperature_K: Annotated[float, typer.Option("--temperature-K", help="Initial and thermostat temperature, K.")],
+    timestep_fs: Annotated[
+        float, typer.Option("--timestep-fs", help="Time step, fs: 1 usual, 0.5 with hydrogen.")
+    ] = 1.0,
+    ensemble: Annotated[
+        str, typer.Option(help="nve (constant energy) or langevin (constant temperature).")
+    ] = "langevin",
+    friction_per_ps: Annotated[float, typer.Option(help="Langevin coupling, 1/ps.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of velocities and noise.")] = 0,
+    model: opt.Model = opt.DEFAULT_MODEL,
+    fixed_atoms: opt.FixedAtoms = "",
+    folder: opt.Output = None,
+    allow_close: opt.AllowClose = False,
+    ignore_charge: opt.IgnoreCharge = False,
+    ignore_multiplicity: opt.IgnoreMultiplicity = False,
+    as_json: opt.Json = False,
+) -> int:
+    """Molecular dynamics at constant energy or temperature, with a watchdog.
+
+    The run stops where temperature, forces, distances or energy drift leave sense, keeps the last good frame and says
+    why. With `--output` trajectory and checkpoints are on disk and the same command continues.
+
+    `groundstate md SrTiO3.cif --steps 1000 --temperature-K 300 --output run`
+    """
+    records, names, notes = opt.read_files(files)
+    loaded, batch = api.load(model), System.batch([record.system for record in records])
+    with progress_bar("md") as progress:
+        results = api.md(
+            batch,
+            loaded,
+            fixed_atoms=opt.atom_mask(fixed_atoms, batch),
+            allow=opt.allowances(allow_close, ignore_charge, ignore_multiplicity),
+            output=folder,
+            progress=progress,
+            steps=steps,
+            temperature_K=temperature_K,
+            timestep_fs=timestep_fs,
+            ensemble=ensemble,
+            friction_per_ps=friction_per_ps,
+            seed=seed,
+        )
+    rows = [_md_row(name, result) for name, result in zip(names, results, strict=True)]
+    if folder is not None:
+        _md_report(folder / "report.html", loaded.id, rows, results, names)
+    if as_json:
+        show({"model": loaded.id, "notes": notes, "structures": rows})
+    else:
+        _print_rows(f"Molecular dynamics with {loaded.id}", rows, notes)
+    return 0 if all(result.status == "completed" for result in results) else 1
+
+
+def formula(system: System) -> str:
+    """Elements in order of atomic number with their counts."""
+    elements, counts = system.numbers.unique(return_counts=True)
+    pairs = zip(symbols(elements.tolist()), counts.tolist(), strict=True)
+    return "".join(symbol + (str(n) if n > 1 else "") for symbol, n in pairs)
+
+
+def _relaxed_row(name: str, result: RelaxResult) -> dict[str, Any]:
+    return {
+        "structure": name,
+        "formula": formula(result.system),
+        "status": result.status,
+        "energy (eV)": result.energy,
+        "largest force (eV/Å)": result.max_force,
+        "volume ratio": result.volume_ratio,
+        "steps": result.steps,
+        "reason": f"{result.code}: {result.reason}" if result.code else "",
+        "notes": list(result.notes),
+    }
+
+
+def _md_row(name: str, result: MDResult) -> dict[str, Any]:
+    return {
+        "structure": name,
+        "formula": formula(result.system),
+        "status": result.status,
+        "time (ps)": result.time_fs / 1000,
+        "mean T (K)": result.mean_temperature_K,
+        "std T (K)": result.temperature_std_K,
+        "drift (meV/atom/ps)": result.drift_meV_per_atom_ps,
+        "reason": f"{result.code}: {result.reason}" if result.code else "",
+        "notes": list(result.notes),
+    }
+
+
+def _print_rows(title: str, rows: list[dict[str, Any]], notes: list[str]) -> None:
+    columns = [name for name in rows[0] if name != "notes"]
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, justify="right" if rows[0][name] is None or isinstance(rows[0][name], float) else "left")
+    for row in rows:
+        table.add_row(*(_cell(row[name]) for name in columns))
+    output.print(table)
+    for note in [*notes, *(f"{row['structure']}: {note}" for row in rows for note in row["notes"])]:
+        errors.print(f"note: {note}", markup=False)
+
+
+def _print_predictions(
+    model: str, notes: list[str], rows: list[dict[str, Any]], names: list[str], results: Any
+) -> None:
+    shown = []
+    for name, row, result in zip(names, rows, results, strict=True):
+        values = result.values
+        line: dict[str, Any] = {"structure": name, "formula": row["formula"]}
+        if "energy" in values:
+            line["energy (eV)"] = float(values["energy"])
+            line["per atom (eV)"] = float(values["energy"]) / result.system.n_atoms
+        if "forces" in values:
+            line["largest force (eV/Å)"] = float(torch.linalg.vector_norm(values["forces"], dim=1).max())
+        if "stress" in values:
+            line["pressure (GPa)"] = -float(torch.trace(values["stress"])) / 3 / GIGAPASCAL
+        if result.problem is not None:
+            line["problem"] = str(result.problem)
+        shown.append({**line, "notes": row["notes"]})
+    columns = {name: None for line in shown for name in line}
+    _print_rows(f"Predicted by {model}", [{name: line.get(name) for name in columns} for line in shown], notes)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _relax_report(
+    path: Path, model: str, rows: list[dict[str, Any]], results: list[RelaxResult], names: list[str]
+) -> None:
+    ends = [result.status for result in results]
+    page = Page("Relaxation", lead=", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends)))
+    columns = [name for name in rows[0] if name != "notes"]
+    page.table(columns, [[row[name] for name in columns] for row in rows], caption=f"Model {model}")
+    pictured = {name: result.system for name, result in list(zip(names, results, strict=True))[:4]}
+    page.figure(structures(pictured), "Final structures" + (" (the first four)" if len(results) > 4 else ""))
+    page.facts(results[0].record)
+    page.write(path)
+
+
+def _md_report(path: Path, model: str, rows: list[dict[str, Any]], results: list[MDResult], names: list[str]) -> None:
+    page = Page("Molecular dynamics", lead=f"Model {model}")
+    columns = [name for name in rows[0] if name != "notes"]
+    page.table(columns, [[row[name] for name in columns] for row in rows])
+    ran = [(name, result.samples) for name, result in zip(names, results, strict=True) if result.samples]
+    for column, label in (("temperature_K", "temperature (K)"), ("potential", "potential energy (eV)")):
+        series = {name: (samples["time_fs"].numpy(), samples[column].numpy()) for name, samples in ran[:6]}
+        if series:
+            data = {name: {"time_fs": x.tolist(), column: y.tolist()} for name, (x, y) in series.items()}
+            page.figure(curves(series, "time (fs)", label), f"{label} along the run", data)
+    page.facts(results[0].record)
+    page.write(path)

@@ -1,0 +1,19 @@
+"""Floor 5: one training loop over an aim, from a scratch model or a public one, resumable to the last bit."""
+
+from groundstate.training.aims import Aim, FitLabels, Part
+from groundstate.training.config import TrainConfig
+from groundstate.training.error_table import ErrorRow, ErrorTable, evaluate_errors
+from groundstate.training.result import TrainResult
+from groundstate.training.runs import train
+
+__all__ = [
+    "Aim",
+    "ErrorRow",
+    "ErrorTable",
+    "FitLabels",
+    "Part",
+    "TrainConfig",
+    "TrainResult",
+    "evaluate_errors",
+    "train",
+]

@@ -1,0 +1,49 @@
+"""A page is complete in itself, escapes what it is given, and says the same in JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from groundstate.report import Page, bars, curves, parity, structures
+from toys import fcc
+
+
+def test_page_and_twin_say_the_same(tmp_path: Path) -> None:
+    page = Page("Oxides <&>", lead="what it shows")
+    page.heading("Errors")
+    page.table(["model", "force RMSE (eV/Å)"], [["a<b", 0.123456], ["none", None]], caption="caption")
+    page.text("watch <this>", note=True)
+    page.facts({"model": "chgnet-0.3.0"})
+    page.figure(curves({"x": ([1, 2], [3, 4])}, "step", "energy (eV)", markers=True), "a curve", {"x": [1, 2]})
+    target = page.write(tmp_path / "deep" / "report.html")
+    text, record = target.read_text(), json.loads(target.with_suffix(".json").read_text())
+    assert "a&lt;b" in text
+    assert "<this>" not in text
+    assert "0.1235" in text
+    assert "http" not in text.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    ).replace("https://matplotlib.org", "")
+    kinds = [section["kind"] for section in record["sections"]]
+    assert kinds == ["heading", "table", "note", "facts", "figure"]
+    assert record["sections"][1]["rows"][0] == ["a<b", 0.123456], "the twin keeps all digits"
+
+
+def test_not_a_number_is_not_written(tmp_path: Path) -> None:
+    page = Page("x")
+    page.table(["a"], [[float("nan")]])
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        page.write(tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_figures_show_every_series() -> None:
+    figure = parity(
+        {"energy (eV)": {"before": ([1, 2], [1, 3]), "after": ([1, 2], [1, 2])}, "force (eV/Å)": {}}
+        | {"force (eV/Å)": {"before": ([0.0], [0.1])}}
+    )
+    assert len(figure.axes) == 2
+    assert [line.get_label() for line in figure.axes[0].lines[:2]] == ["before", "after"]
+    assert len(bars({"a": 1.0, "b": 2.0}, "y").axes[0].patches) == 2
+    assert len(structures({"Cu": fcc()}).axes[0].patches) >= 4
+    assert curves({"a": ([1, 10], [1, 10])}, "x", "y", logarithmic=True).axes[0].get_xscale() == "log"

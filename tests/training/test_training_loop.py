@@ -1,0 +1,113 @@
+"""The loop learns, averages, stops when told, and says what it did."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from groundstate.data import Record
+from groundstate.potentials import checkpoint
+from groundstate.training import TrainConfig, train
+from groundstate.training.optimise import AverageWeights, learning_rate
+from training.specimens import learner
+
+CONFIG = TrainConfig(
+    epochs=16,
+    batch_size=6,
+    weights={"energy": 1.0, "forces": 1.0, "stress": 10.0},
+    learning_rate=0.5,
+    ema_decay=0.9,
+    largest_offset=10.0,
+    accelerator="cpu",
+)
+
+
+def test_learns_a_pair_potential(tmp_path: Path, records: list[Record], held_out: list[Record]) -> None:
+    result = train(learner(20), records, held_out, CONFIG, tmp_path / "run")
+    for name in ("energy", "forces", "stress"):
+        assert result.after[name].rmse < 0.1 * result.before[name].rmse
+    assert result.stopped == "epochs"
+    assert result.worse == ()
+    assert len(result.history) == 16
+    assert result.history[-1]["valid"]["loss"] == pytest.approx(result.best["loss"], rel=0.5)
+
+
+def test_the_saved_model_is_the_best_average(tmp_path: Path, records: list[Record], held_out: list[Record]) -> None:
+    result = train(learner(), records, held_out, replace(CONFIG, epochs=3), tmp_path)
+    loaded = checkpoint.load(tmp_path / "model.safetensors", {"toy-learner": lambda d: learner(d["basis"])})
+    assert loaded.fingerprint() == result.potential.fingerprint()
+    notes = checkpoint.inspect(tmp_path / "model.safetensors")["notes"]["training"]
+    assert notes["config"]["learning_rate"] == 0.5
+    assert notes["result"]["after"] == result.after.as_dict()
+    assert result.best["forces_rmse"] == pytest.approx(result.after["forces"].rmse, rel=1e-6)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == list(result.history)
+
+
+def test_average_of_weights() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    average = AverageWeights({"w": weight}, decay=0.5)
+    values = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0]
+    expected = 0.0
+    for step, value in enumerate(values):
+        with torch.no_grad():
+            weight.fill_(value)
+        average.update(step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+    assert float(average.values["w"]) == pytest.approx(expected)
+    with average.applied():
+        assert float(weight.detach()) == pytest.approx(expected)
+    assert float(weight.detach()) == 512.0
+
+
+def test_learning_rate_over_a_run() -> None:
+    config = TrainConfig(learning_rate=1.0, warmup_epochs=2.0, final_learning_rate_fraction=0.1)
+    assert learning_rate(config, 0, 10, 0.0, 0) == pytest.approx(1 / 20)
+    assert learning_rate(config, 100, 10, 0.5, 0) == pytest.approx(0.55)
+    assert learning_rate(config, 200, 10, 1.0, 0) == pytest.approx(0.1)
+    plateau = replace(config, schedule="plateau", plateau_factor=0.5)
+    assert learning_rate(plateau, 100, 10, 0.5, 2) == pytest.approx(0.25)
+    assert learning_rate(plateau, 100, 10, 0.5, 9) == pytest.approx(0.1)
+
+
+def test_stops_early(tmp_path: Path, records: list[Record], held_out: list[Record]) -> None:
+    wild = replace(CONFIG, learning_rate=30.0, ema_decay=0.0, schedule="constant", patience=2, epochs=50)
+    result = train(learner(), records, held_out, wild, tmp_path)
+    assert result.stopped == "patience"
+    assert len(result.history) < 50
+    assert result.best["loss"] == min(line["valid"]["loss"] for line in result.history)
+
+
+def test_ends_at_the_time_limit_with_a_model(tmp_path: Path, records: list[Record], held_out: list[Record]) -> None:
+    config = replace(CONFIG, epochs=10**6, time_limit_minutes=0.3 / 60)
+    result = train(learner(), records, held_out, config, tmp_path)
+    assert result.stopped == "time limit"
+    assert result.path.exists()
+    assert result.history[-1]["learning_rate"] < 0.2 * CONFIG.learning_rate  # the cosine followed the clock
+    longer = train(learner(), records, held_out, replace(config, time_limit_minutes=0.5 / 60), tmp_path)
+    assert longer.history[: len(result.history)] == result.history
+    assert len(longer.history) > len(result.history)
+
+
+def test_a_finished_run_is_not_run_again(tmp_path: Path, records: list[Record], held_out: list[Record]) -> None:
+    config = replace(CONFIG, epochs=2)
+    first = train(learner(), records, held_out, config, tmp_path)
+    written = first.path.stat().st_mtime_ns
+    again = train(learner(), records, held_out, config, tmp_path)
+    assert first.path.stat().st_mtime_ns == written
+    assert again.potential.fingerprint() == first.potential.fingerprint()
+    assert again.as_dict() == first.as_dict()
+
+
+def test_plateau_and_progress_and_adamw(
+    tmp_path: Path, records: list[Record], held_out: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(
+        CONFIG, epochs=5, schedule="plateau", plateau_patience=1, learning_rate=20.0, optimiser="adamw", ema_decay=0.0
+    )
+    result = train(learner(), records, held_out, config, tmp_path, progress=True)
+    assert result.history[-1]["learning_rate"] < 20.0
+    assert "epoch" in capsys.readouterr().out
