@@ -109,10 +109,17 @@ def hides_part_of_the_force(system: System, geometry: Geometry) -> Energy:
 
 
 def hides_part_of_the_stress(system: System, geometry: Geometry) -> Energy:
-    """Depends on the length of the first lattice vector, unknown to the strain; the same for every cell of a crystal."""
-    rows = system.cell.detach() * system.pbc[:, :, None]
-    metric = torch.exp(-(rows**2).sum(dim=(1, 2)) / 100) * system.pbc.all(dim=1)
-    return Energy.of_atoms(system, 0.01 * metric[system.system_index].expand(system.n_atoms) * _density(geometry))
+    """Depends on the density of a crystal by a path that no derivative follows."""
+    volume_per_atom = system.volume.detach() / system.atoms_per_system
+    factor = torch.exp(-volume_per_atom / 20) * system.pbc.all(dim=1)
+    return Energy.of_atoms(system, 0.01 * factor[system.system_index] * _density(geometry))
+
+
+def swirls(system: System, geometry: Geometry) -> Energy:
+    """No energy, but a force around the z axis on every pair: not a gradient, so it pumps."""
+    x, y, _ = geometry.edges(CUTOFF).vectors.unbind(dim=1)
+    pair = 0.05 * _switch(geometry).detach() * (x * y.detach() - x.detach() * y)
+    return Energy.of_atoms(system, geometry.edges(CUTOFF).sum_to_receivers(pair))
 
 
 def ends_abruptly(system: System, geometry: Geometry) -> Energy:

@@ -24,7 +24,7 @@ def test_errors_of_shifted_labels() -> None:
     offsets = [-0.4 if i == lowest else -0.8 for i in range(4)]
     table = evaluate_errors(teacher, [shifted(r, e, 0.5) for r, e in zip(records, offsets, strict=True)], max_atoms=8)
     assert table.frames == 4
-    assert table["energy"].mean == pytest.approx(0.7 / 4)
+    assert table["energy"].mean == pytest.approx(-0.7 / 4)
     assert table["energy"].unit == "eV/atom"
     assert table["energy_no_offset"].mean == pytest.approx(0.0, abs=1e-12)
     assert table["energy_no_offset"].mae == pytest.approx((0.3 + 3 * 0.1) / 16)

@@ -42,13 +42,14 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="""Foundation models for atomistic simulation.
 
-Structures are read from any file ASE or pymatgen knows (extxyz, CIF, POSCAR, vasprun.xml, …). Units are eV, Å, K; an option in
-another unit says so in its name. Every result records the model's immutable id.
+Structures are read from any file ASE or pymatgen knows (extxyz, CIF, POSCAR, vasprun.xml, …). Units are eV, Å, K; an
+option in another unit says so in its name. Every result records the model's immutable id.
 
-First steps: `groundstate models`, then `groundstate relax MgO.cif --cell full`, then `groundstate doctor` if anything is odd.
+First steps: `groundstate models`, then `groundstate relax MgO.cif --cell full`, then `groundstate doctor` if anything
+is odd.
 
-Exit codes: 0 done · 1 some structures have no result · 2 options · 3 structure · 4 data · 5 model · 6 undefined property ·
-7 run.""",
+Exit codes: 0 done · 1 some structures have no result · 2 options · 3 structure · 4 data · 5 model · 6 undefined
+property · 7 run.""",
 )
 
 

@@ -69,8 +69,8 @@ def finetune(
 ) -> int:
     """Teach a model your own labels, and say what became better and what worse.
 
-    A public model is kept as it is and a small model of our own learns the difference; a model of our own continues with
-    all its weights.
+    A public model is kept as it is and a small model of our own learns the difference; a model of our own continues
+    with all its weights.
 
     `groundstate finetune mine.extxyz --model chgnet --output tuned`
     """

@@ -43,17 +43,16 @@ def ask(potential: Potential, system: System, graph: Graph | None = None) -> Ans
 
 
 def scale_of(answer: Answer) -> float:
-    """Largest force component, at least 0.1 eV/Å; NaN when the answer is not finite."""
-    largest = float(answer.forces.abs().max())
-    return largest if math.isnan(largest) else max(largest, 0.1)
+    """Largest finite force component, at least 0.1 eV/Å."""
+    return max(_largest_finite(answer.forces), 0.1)
 
 
 def compare(specimen: str, found: Answer, expected: Answer, precision: Precision) -> list[Deviation]:
     """Deviations of two answers for one structure that should be equal."""
     n_atoms, scale = found.forces.shape[0], scale_of(expected)
     # An energy cannot be more exact than the rounding of its own magnitude.
-    rounding = 64 * precision.epsilon * float(expected.energy.abs().max()) / n_atoms
-    stiff = max(scale, float(expected.strain_gradient.abs().max()) / n_atoms)
+    rounding = 64 * precision.epsilon * _largest_finite(expected.energy) / n_atoms
+    stiff = max(scale, _largest_finite(expected.strain_gradient) / n_atoms)
     return [
         Deviation("energy", specimen, largest(found.energy - expected.energy) / n_atoms,
                   precision.energy * scale + rounding, "eV/atom"),
@@ -68,6 +67,10 @@ def largest(values: Tensor) -> float:
     if not torch.isfinite(values).all():
         return math.inf
     return float(values.abs().max()) if values.numel() else 0.0
+
+
+def _largest_finite(values: Tensor) -> float:
+    return float(values.nan_to_num(0.0, 0.0, 0.0).abs().max())
 
 
 def compare_all(

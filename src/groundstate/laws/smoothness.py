@@ -18,7 +18,9 @@ from groundstate.potentials import Potential, evaluate
 GRID = 0.02
 """Å; spacing of the scan that is searched for steps."""
 SUSPECTS = 6
-"""Intervals followed up for each kind of step."""
+"""Windows of the scan followed up for each kind of step."""
+WINDOW = 6
+"""Order of the differences that tell a step from a slope: smooth change shrinks with its power of the spacing."""
 CONTACT, BONDED = 0.35, 0.55
 """Fractions of the sum of covalent radii. Below 0.35 no structure is accepted; the shortest known bonds (multiple bonds
 of early transition metals, V₂ and Cr₂) lie near 0.6, so below 0.55 every pair repels."""
@@ -57,8 +59,8 @@ class _Scan:
 def cutoff(potential: Potential, specimens: Specimens, precision: Precision) -> LawResult:
     """Energy and forces are continuous while an atom leaves a cluster, through every cutoff on its way.
 
-    The way is scanned in steps of 0.02 Å. The intervals where the energy changes most against the work of the force, or
-    a force against its neighbours' trend, and the one at the potential's own cutoff, are halved until only a true step
+    The way is scanned in steps of 0.02 Å. The intervals where sixth differences of energy or forces stand out from their
+    surroundings, and the one at the potential's own cutoff, are halved towards the larger change until only a true step
     is left. A jump of the force's slope (a kink, eV/Å²) at the cutoff is reported and not judged.
     """
     path = _way_out(potential, specimens)
@@ -70,12 +72,8 @@ def cutoff(potential: Potential, specimens: Specimens, precision: Precision) -> 
     if not (torch.isfinite(scan.energies).all() and torch.isfinite(scan.forces).all()):
         bad = Deviation("energy along the way", "probe", math.inf, precision.energy_jump, "eV")
         return verdict("cutoff", [bad])
-    work = (scan.energies.diff() + 0.5 * (scan.along[1:] + scan.along[:-1]) * GRID).abs()
-    change = scan.forces.diff(dim=0)
-    trend = torch.cat([change[:1], 0.5 * (change[2:] + change[:-2]), change[-1:]])
-    unrest = (change - trend).abs().amax(dim=1)
     own = int((potential.cutoff - first) / GRID)
-    suspects = sorted({*work.topk(SUSPECTS).indices.tolist(), *unrest.topk(SUSPECTS).indices.tolist(), own})
+    suspects = sorted({own, *_suspects(scan.energies[:, None], precision.energy_jump), *_suspects(scan.forces, precision.force_jump)})
     intervals = torch.stack([distances[suspects], distances[[s + 1 for s in suspects]]], dim=1)
     energy_jump, energy_at = _jump(potential, path, intervals, precision, by_energy=True)
     force_jump, force_at = _jump(potential, path, intervals, precision, by_energy=False)
@@ -136,6 +134,16 @@ def _measure(potential: Potential, path: _Path, distances: Float[Tensor, " point
     force = torch.cat(forces)
     along = force[:, -1] @ path.direction.cpu()
     return _Scan(distances, torch.cat(energies), force.reshape(len(distances), -1), along)
+
+
+def _suspects(values: Float[Tensor, "point component"], negligible: float) -> list[int]:
+    """Intervals where the sixth difference stands out most from the median of its surroundings."""
+    difference = values.diff(n=WINDOW, dim=0).abs().amax(dim=1)
+    around = 2 * WINDOW
+    padded = torch.nn.functional.pad(difference[None, None], (around, around), mode="replicate")[0, 0]
+    prominence = difference / (padded.unfold(0, 2 * around + 1, 1).median(dim=1).values + 0.01 * negligible)
+    windows = prominence.topk(min(SUSPECTS, len(prominence))).indices.tolist()
+    return [window + middle for window in windows for middle in (WINDOW // 2 - 1, WINDOW // 2)]
 
 
 def _jump(
