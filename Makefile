@@ -1,6 +1,6 @@
 # Every target makes its own environment in .venv. `make demo` and `make test` are all a newcomer needs.
 PYTHON ?= python3
-# Where pip finds torch, e.g. https://download.pytorch.org/whl/cu128; empty where the default index already has the build you want.
+# Where pip finds torch: the URL of PyTorch's index for your build; empty where the default index already has it.
 TORCH_INDEX ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
