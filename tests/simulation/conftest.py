@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from toys import fcc, lennard_jones
+from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
 from groundstate.atoms import Geometry, System
 from groundstate.potentials import Energy, Model, Potential, Term, evaluate
+from toys import fcc, lennard_jones
 
 
 @pytest.fixture
 def potential() -> Potential:
-    return lennard_jones()
+    return lennard_jones(cutoff=4.5)
 
 
 def rattled(system: System, amplitude: float, seed: int) -> System:
@@ -66,14 +66,14 @@ class AseTwin(Calculator):
         super().__init__()
         self.potential = potential
 
-    def calculate(self, atoms=None, properties=None, system_changes=all_changes):  # noqa: ANN001, ANN201
+    def calculate(self, atoms=None, properties=None, system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         system = System.single(atoms.positions, atoms.numbers, cell=atoms.cell.array, pbc=atoms.pbc)
         found = evaluate(self.potential, system, ("energy", "forces", "strain_gradient"))
         self.results = {"energy": float(found["energy"]), "forces": found["forces"].numpy()}
         if atoms.pbc.any():
             stress = found["strain_gradient"][0].numpy() / atoms.get_volume()
-            self.results["stress"] = np.array([stress[i, j] for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))])
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
 
 
 @pytest.fixture
@@ -92,14 +92,14 @@ def ase_twin(potential: Potential) -> Callable[[System], Atoms]:
 
 
 class Faulty(Term):
-    """A pair potential with planted faults, by element: gold turns NaN, silver repels without end, iron has no floor."""
+    """A pair potential with planted faults, by element: gold is NaN, silver repels without end, iron has no floor."""
 
-    cutoff = 6.0
+    cutoff = 4.5
     reaches_contact = True
 
     def __init__(self) -> None:
         super().__init__()
-        self.sound = lennard_jones().terms["pair"]
+        self.sound = lennard_jones(cutoff=4.5).terms["pair"]
 
     def forward(self, system: System, geometry: Geometry, outputs: Mapping[str, Tensor]) -> Energy:
         energy = self.sound(system, geometry, outputs)

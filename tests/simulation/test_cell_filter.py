@@ -48,7 +48,10 @@ def test_force_is_minus_the_gradient_along_allowed_directions(potential, mode, m
     if mode == "shape":
         assert float(held.volume_ratio(at)) == pytest.approx(1.0, abs=1e-12)
     moved = Coordinates(at.atoms + 1e-4 * force.atoms, at.cell), Coordinates(at.atoms - 1e-4 * force.atoms, at.cell)
-    slope = enthalpy_and_force(potential, system, held, moved[0])[0] - enthalpy_and_force(potential, system, held, moved[1])[0]
+    slope = (
+        enthalpy_and_force(potential, system, held, moved[0])[0]
+        - enthalpy_and_force(potential, system, held, moved[1])[0]
+    )
     assert float((force.atoms**2).sum()) == pytest.approx(-slope / 2e-4, rel=1e-5)
 
 

@@ -1,11 +1,11 @@
 """Neighbour lists that are reused give the same numbers as fresh ones; a refusing structure harms itself only."""
 
 import torch
-from toys import fcc, lennard_jones
 
 from groundstate.atoms import Domain, GroundstateError, StructureError, System
 from groundstate.potentials import Potential, evaluate
 from groundstate.simulation.engine import Engine
+from toys import fcc, lennard_jones
 
 
 def test_reused_lists_equal_fresh_ones_while_atoms_and_cell_move(potential, crystal, slab, molecule):

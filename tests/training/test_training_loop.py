@@ -2,16 +2,19 @@
 
 import json
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from groundstate.data import Record
-from groundstate.potentials import checkpoint
-from groundstate.training import TrainConfig, train
+from groundstate.data import Batch, Record
+from groundstate.potentials import Potential, checkpoint, evaluate
+from groundstate.training import Part, TrainConfig, train
 from groundstate.training.optimise import AverageWeights, learning_rate
-from training.specimens import learner
+from toys import lennard_jones
+from training.specimens import CUTOFF, learner
 
 CONFIG = TrainConfig(
     epochs=16,
@@ -31,7 +34,7 @@ def test_learns_a_pair_potential(tmp_path: Path, records: list[Record], held_out
     assert result.stopped == "epochs"
     assert result.worse == ()
     assert len(result.history) == 16
-    assert result.history[-1]["valid"]["loss"] == pytest.approx(result.best["loss"], rel=0.5)
+    assert result.history[-1]["valid_loss"] == pytest.approx(result.best["loss"], rel=0.5)
 
 
 def test_the_saved_model_is_the_best_average(tmp_path: Path, records: list[Record], held_out: list[Record]) -> None:
@@ -78,16 +81,21 @@ def test_stops_early(tmp_path: Path, records: list[Record], held_out: list[Recor
     result = train(learner(), records, held_out, wild, tmp_path)
     assert result.stopped == "patience"
     assert len(result.history) < 50
-    assert result.best["loss"] == min(line["valid"]["loss"] for line in result.history)
+    assert result.best["loss"] == min(line["valid_loss"] for line in result.history)
 
 
-def test_ends_at_the_time_limit_with_a_model(tmp_path: Path, records: list[Record], held_out: list[Record]) -> None:
-    config = replace(CONFIG, epochs=10**6, time_limit_minutes=0.3 / 60)
+def test_ends_at_the_time_limit_with_a_model(
+    tmp_path: Path, records: list[Record], held_out: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = count()
+    monkeypatch.setattr("groundstate.training.loop.time", SimpleNamespace(monotonic=lambda: 0.1 * next(ticks)))
+    config = replace(CONFIG, epochs=10**6, warmup_epochs=0.5, time_limit_minutes=2 / 60)
     result = train(learner(), records, held_out, config, tmp_path)
     assert result.stopped == "time limit"
     assert result.path.exists()
+    assert result.seconds == pytest.approx(2, abs=0.5)
     assert result.history[-1]["learning_rate"] < 0.2 * CONFIG.learning_rate  # the cosine followed the clock
-    longer = train(learner(), records, held_out, replace(config, time_limit_minutes=0.5 / 60), tmp_path)
+    longer = train(learner(), records, held_out, replace(config, time_limit_minutes=4 / 60), tmp_path)
     assert longer.history[: len(result.history)] == result.history
     assert len(longer.history) > len(result.history)
 
@@ -111,3 +119,25 @@ def test_plateau_and_progress_and_adamw(
     result = train(learner(), records, held_out, config, tmp_path, progress=True)
     assert result.history[-1]["learning_rate"] < 20.0
     assert "epoch" in capsys.readouterr().out
+
+
+class Distil:
+    """An aim without labels: the energies of a teacher."""
+
+    name = "distil"
+    weights = {"teaching": 1.0}  # noqa: RUF012 — the protocol's mapping, never changed
+    requires: frozenset[str] = frozenset()
+
+    def loss(self, potential: Potential, batch: Batch, *, differentiable: bool) -> dict[str, Part]:
+        own = evaluate(potential, batch.system, ("energy",), differentiable=differentiable)["energy"]
+        error = own - evaluate(lennard_jones(cutoff=CUTOFF), batch.system, ("energy",))["energy"]
+        known = error.detach()
+        return {"teaching": Part(error.square().sum(), known.square().sum(), known.abs().sum(), len(known))}
+
+
+def test_any_aim_can_be_trained_on(tmp_path: Path, records: list[Record], held_out: list[Record]) -> None:
+    unlabelled, judged = ([replace(r, labels={}) for r in part] for part in (records, held_out))
+    result = train(learner(20), unlabelled, judged, replace(CONFIG, epochs=8), tmp_path, aim=Distil())
+    first, last = result.history[0], result.history[-1]
+    assert last["valid_teaching_rmse"] < 0.5 * first["valid_teaching_rmse"]
+    assert result.after.rows == {}

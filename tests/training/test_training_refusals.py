@@ -105,7 +105,8 @@ def test_missing_frames_are_named(tmp_path: Path) -> None:
         ({"epochs": 0}, "E-OPTION-RANGE"),
         ({"ema_decay": 1.0}, "E-OPTION-RANGE"),
         ({"time_limit_minutes": -1.0}, "E-OPTION-RANGE"),
-        ({"accelerator": "cudo"}, "E-OPTION-CHOICE"),
+        ({"accelerator": "cudo"}, r"E-OPTION-CHOICE.*'cuda'"),
+        ({"loss": "hubert"}, r"E-OPTION-CHOICE.*'huber'"),
     ],
 )
 def test_options_out_of_range(options: dict[str, Any], code: str) -> None:
@@ -166,6 +167,12 @@ def test_a_foreign_model_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(GroundstateError, match="E-OUTPUT-EXISTS"):
         train(learner(), copper(6, seed=3), copper(2, seed=4), CONFIG, tmp_path)
     assert (tmp_path / "model.safetensors").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GroundstateError, match="E-OUTPUT-UNWRITABLE"):
+        train(learner(), copper(6, seed=3), copper(2, seed=4), CONFIG, tmp_path / "file" / "run")
 
 
 def test_a_locked_folder(tmp_path: Path) -> None:

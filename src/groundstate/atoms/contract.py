@@ -68,8 +68,9 @@ def check(system: System, domain: Domain | None = None, allow: Allowances | None
 
 
 def judge(system: System, domain: Domain | None = None, allow: Allowances | None = None) -> list[Verdict]:
-    """One verdict per structure."""
-    return [_judge_one(single, domain or Domain(), allow or Allowances()) for single in system]
+    """One verdict per structure; without a domain the structure alone is judged, whatever its charge and spin."""
+    domain = domain or Domain(charge="accepts", multiplicity="accepts")
+    return [_judge_one(single, domain, allow or Allowances()) for single in system]
 
 
 def _judge_one(single: System, domain: Domain, allow: Allowances) -> Verdict:
@@ -259,7 +260,8 @@ def _missing(name: str, unit: str, hint: str) -> GroundstateError:
 def _distances(single: System, domain: Domain, allow: Allowances) -> tuple[list[GroundstateError], list[str]]:
     radii = torch.tensor([0.0, *(row.covalent_radius for row in periodic_table())], dtype=torch.float64)
     radius = radii.to(single.device)[single.numbers]
-    graph = find_neighbours(single, 2 * CLOSEST * float(radius.max()))
+    # A cell list with bins much smaller than the box is slow to walk, so the search never goes below 3 Å.
+    graph = find_neighbours(single, max(3.0, 2 * CLOSEST * float(radius.max())))
     if graph.n_edges == 0:
         return [], []
     i, j = graph.receivers, graph.senders

@@ -174,17 +174,21 @@ def _sort(receivers: NDArray[np.int64], senders: NDArray[np.int64], shifts: NDAr
     """Sort a symmetric full list and find each edge's reverse, through one integer key per edge."""
     reach = int(np.abs(shifts).max(initial=0))
 
-    def key(i: NDArray[np.int64], j: NDArray[np.int64], s: NDArray[np.int64]) -> NDArray[np.int64]:
-        value = i * n_atoms + j
-        for axis in range(3):
-            value = value * (2 * reach + 1) + s[:, axis] + reach
-        return value
-
-    keys = key(receivers, senders, shifts)
+    keys = _keys(receivers, senders, shifts, n_atoms, reach)
     order = np.argsort(keys, kind="stable")
     receivers, senders, shifts = receivers[order], senders[order], shifts[order]
-    reverse = np.searchsorted(keys[order], key(senders, receivers, -shifts))
+    reverse = np.searchsorted(keys[order], _keys(senders, receivers, -shifts, n_atoms, reach))
     return _Listed(receivers, senders, shifts, reverse.astype(np.int64))
+
+
+def _keys(
+    i: NDArray[np.int64], j: NDArray[np.int64], shifts: NDArray[np.int64], n_atoms: int, reach: int
+) -> NDArray[np.int64]:
+    """One integer per edge, ordered by receiver, sender, then shift."""
+    value = i * n_atoms + j
+    for axis in range(3):
+        value = value * (2 * reach + 1) + shifts[:, axis] + reach
+    return value
 
 
 def _assemble(listed: list[_Listed], system: System, cutoff: float) -> Graph:

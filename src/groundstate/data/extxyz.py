@@ -9,8 +9,9 @@ import gzip
 import lzma
 import re
 from collections.abc import Callable, Iterator
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -33,11 +34,11 @@ ISOTOPE_MASSES = {"D": 2.01410177812, "T": 3.0160492779}
 """amu; AME2020. Deuterium is hydrogen to a potential and not to a trajectory."""
 
 
-def open_text(path: Path) -> TextIO:
+def open_text(path: Path) -> TextIOWrapper:
     """A text file, compressed or not, with or without a byte-order mark, whatever its line ends."""
     opener = _OPENERS.get(path.suffix.lower(), open)
     # Comments in old files are in any encoding; the numbers are ASCII in all of them.
-    stream: TextIO = opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape")
+    stream: TextIOWrapper = opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape")
     return stream
 
 
@@ -58,7 +59,7 @@ def read_extxyz(path: Path) -> Iterator[Frame | GroundstateError]:
             frame += 1
 
 
-def _next_filled(lines: TextIO) -> str:
+def _next_filled(lines: TextIOWrapper) -> str:
     """The next line with something on it; empty at the end of the file."""
     line = lines.readline()
     while line and not line.strip():
@@ -69,7 +70,7 @@ def _next_filled(lines: TextIO) -> str:
 class _Block:
     """The lines of one frame, as many as its header announces and the file has."""
 
-    def __init__(self, header: str, lines: TextIO) -> None:
+    def __init__(self, header: str, lines: TextIOWrapper) -> None:
         self.header = header.strip()
         self.n_atoms = int(self.header) if self.header.isdecimal() else -1
         self.comment = lines.readline()

@@ -1,13 +1,14 @@
 """Files that ASE reads well, with a look at what it would pass over: unfinished runs and guessed species."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase.db import connect
-from ase.io import iread
+from ase.io import ParseError, iread
 
 from groundstate.atoms import DataError, GroundstateError, RunError
 from groundstate.atoms.elements import from_label
@@ -21,11 +22,13 @@ FOREIGN_ERRORS = (
     AttributeError,
     LookupError,
     OSError,
+    ParseError,
     RuntimeError,
     StopIteration,
     SyntaxError,
     TypeError,
     ValueError,
+    sqlite3.Error,
 )
 """What parsers that are not ours raise at a broken file."""
 

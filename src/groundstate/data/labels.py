@@ -99,10 +99,10 @@ def _chosen(row: Quantity, frame: Frame, reading: Reading, notes: list[str]) -> 
     """The one key of a quantity and its value; None where the frame has no usable one."""
     found = _found(row, frame, reading, notes)
     shaped = {key: _shaped(row, key, value, frame, reading) for key, value in found.items()}
-    finite = {key: value for key, value in shaped.items() if value is not None and _finite(key, value, reading, notes)}
-    if not finite:
+    # Where one key is masked the others are not asked: they may be of another calculation.
+    if not shaped or not all(_finite(key, value, reading, notes) for key, value in shaped.items()):
         return None
-    (key, value), *others = finite.items()
+    (key, value), *others = shaped.items()
     for other, its_value in others:
         if not np.allclose(value, its_value, rtol=_SAME_RELATIVE, atol=_SAME_ABSOLUTE):
             raise DataError(
@@ -152,7 +152,7 @@ def _candidates(row: Quantity, frame: Frame) -> dict[str, Any]:
     return found
 
 
-def _shaped(row: Quantity, key: str, value: Any, frame: Frame, reading: Reading) -> np.ndarray | None:
+def _shaped(row: Quantity, key: str, value: Any, frame: Frame, reading: Reading) -> np.ndarray:
     array = numbers(value)
     if array is None:
         if reading.mask and np.size(value) == 1:

@@ -43,4 +43,4 @@ def _from_text(text: str) -> np.ndarray | None:
         values = np.array([number(part) for part in parts], dtype=np.float64)
     except ValueError:
         return None
-    return values[0].reshape(()) if len(values) == 1 else values
+    return values.reshape(()) if len(values) == 1 else values

@@ -1,6 +1,9 @@
 """Stress as programs write it → eV/Å³, positive in tension, [3, 3].
 
-Only ASE's own sign, unit and shape are taken without being told; every other source must name its convention.
+Only ASE's own sign, unit and shape are taken without being told; every other source must name its convention: "ase"
+eV/Å³, tension positive, six numbers xx yy zz yz xz xy · "kbar-vasp" kbar, compression positive, xx yy zz xy yz zx ·
+"GPa" tension positive, ASE's order · "virial" −|V|·stress in eV, nine numbers. Checked:
+tests/data/test_stress_conventions.py
 """
 
 from collections.abc import Callable, Mapping

@@ -4,8 +4,9 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ def write(
     records: Iterable[Record],
     *,
     overwrite: bool = False,
-    keys: Literal["reference", "ase"] = "reference",
+    keys: str = "reference",
 ) -> Path:
     """Write records as extended XYZ (`.xyz`, `.extxyz`, also `.gz`); `read` gives them back bit for bit.
 
@@ -46,7 +47,7 @@ def write(
     opener = _OPENERS.get(target.suffix, open)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with opener(temporary, "wt", encoding="utf-8", newline="\n") as stream:
+        with opener(temporary, "wt", encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
             for record in records:
                 _write_frame(stream, record, keys)
         with open(temporary, "rb+") as stream:
@@ -71,7 +72,7 @@ def refuse_existing(target: Path, *, overwrite: bool) -> None:
         raise RunError("E-OUTPUT-FOLDER", "there is no such folder", fix="create it", file=str(target.parent))
 
 
-def _write_frame(stream: IO[str], record: Record, keys: str) -> None:
+def _write_frame(stream: TextIOWrapper, record: Record, keys: str) -> None:
     system = record.system
     if system.n_systems != 1:
         raise DataError("E-RECORD", f"a record holds one structure, this one holds {system.n_systems}", fix="split it")
@@ -93,7 +94,7 @@ def _write_frame(stream: IO[str], record: Record, keys: str) -> None:
     properties = ":".join(["species:S:1", *(f"{name}:R:{block.shape[1]}" for name, block in blocks)])
     lattice = f'Lattice="{_text(system.cell)}" ' if bool(system.cell.any()) else ""
     pbc = " ".join("T" if periodic else "F" for periodic in system.pbc[0].tolist())
-    pairs = " ".join(f"{key}={_quoted(value)}" for key, value in info.items())
+    pairs = " ".join(f"{_quoted(key)}={_quoted(value)}" for key, value in info.items())
     stream.write(f'{system.n_atoms}\n{lattice}Properties={properties} pbc="{pbc}" {pairs}'.rstrip() + "\n")
     rows = torch.cat([block for _, block in blocks], dim=1).tolist()
     for symbol, row in zip(symbols(system.numbers.tolist()), rows, strict=True):

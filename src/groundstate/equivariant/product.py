@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from groundstate.equivariant.coupling import dense_coupling, natural_parity_paths
-from groundstate.equivariant.irreps import IrrepLayout, degree_slice
-from groundstate.equivariant.symmetric import symmetric_couplings
+from groundstate.equivariant.factorisation import Bilinear, factorise
+from groundstate.equivariant.irreps import IrrepLayout
 
 
 class Constant:
@@ -99,14 +99,19 @@ class IrrepLinear(nn.Module):
         self.lmax_out = _checked_lmax_out(lmax_out, layout.lmax)
         self.channels_out = channels_out
         shapes = [(layout.copies[l] * channels_in, channels_out) for l in range(self.lmax_out + 1)]
-        self.weights = _unit_normal(shapes, dtype, device, generator)
+        self.weights = unit_normal(shapes, dtype, device, generator)
 
     def forward(self, features: Float[Tensor, "atom row channel_in"]) -> Float[Tensor, "atom irrep channel_out"]:
-        mixed = []
-        for l, weight in enumerate(self.weights):
-            rows = features[:, self.layout.rows_of(l)].reshape(features.shape[0], 2 * l + 1, weight.shape[0])
-            mixed.append(rows @ weight / math.sqrt(max(weight.shape[0], 1)))
-        return torch.cat(mixed, dim=1)
+        rows = [features[:, self.layout.rows_of(l)] for l in range(self.lmax_out + 1)]
+        blocks = [x.reshape(len(x), 2 * l + 1, len(w)) for l, (x, w) in enumerate(zip(rows, self.weights, strict=True))]
+        return torch.cat(self.mix(blocks), dim=1)
+
+    def mix(self, blocks: Sequence[Tensor]) -> list[Tensor]:
+        """The same for degrees that are kept apart: blocks[l] is [..., copy·channel_in] → [..., channel_out]."""
+        return [
+            block @ (weight / math.sqrt(max(len(weight), 1)))
+            for block, weight in zip(blocks, self.weights, strict=True)
+        ]
 
 
 class ClassedIrrepLinear(nn.Module):
@@ -132,7 +137,9 @@ class ClassedIrrepLinear(nn.Module):
         super().__init__()
         self.lmax_out = _checked_lmax_out(lmax_out, lmax_in)
         shape = (classes, self.lmax_out + 1, channels_in, channels_out)
-        self.weight = _unit_normal([shape], dtype, device, generator)[0]
+        self.weight = unit_normal([shape], dtype, device, generator)[0]
+        degree = np.repeat(np.arange(self.lmax_out + 1), 2 * np.arange(self.lmax_out + 1) + 1)
+        _register_indices(self, degree=degree)
 
     def forward(
         self, features: Float[Tensor, "atom irrep_in channel_in"], classes: Int[Tensor, " atom"]
@@ -141,13 +148,13 @@ class ClassedIrrepLinear(nn.Module):
         n_classes, _, channels_in, _ = self.weight.shape
         order = torch.argsort(classes, stable=True)
         counts = torch.bincount(classes, minlength=n_classes).tolist()
-        groups = features[order].split(counts)
-        mixed = torch.cat([self._mix(group, weight) for group, weight in zip(groups, self.weight, strict=True)])
-        return mixed[torch.argsort(order)] / math.sqrt(channels_in)
-
-    @staticmethod
-    def _mix(features: Tensor, weight: Tensor) -> Tensor:
-        return torch.cat([features[:, degree_slice(l)] @ matrix for l, matrix in enumerate(weight)], dim=1)
+        present = [i for i, count in enumerate(counts) if count > 0] or [0]
+        degree = self.get_buffer("degree")
+        rows = features.transpose(0, 1)[: len(degree)].index_select(1, order)  # [irrep, atom, channel]
+        groups = rows.split([counts[i] for i in present], dim=1)
+        mixed = [group @ self.weight[i][degree] for i, group in zip(present, groups, strict=True)]
+        mixed_rows = torch.cat(mixed, dim=1).index_select(1, torch.argsort(order))
+        return mixed_rows.transpose(0, 1) / math.sqrt(channels_in)
 
 
 class SymmetricContraction(nn.Module):
@@ -157,7 +164,8 @@ class SymmetricContraction(nn.Module):
     `symmetric_couplings` of orders 1, 2, … in that order, and B̂ is the coupling divided by its root mean square under
     standard normal A, which gives all orders the same weight at the start. weights[L]: [class, coupling, channel].
 
-    Cost is set by the monomials, not by the number of classes. Monomials of one order are formed once for all L.
+    Evaluated by `factorise`, irrep slowest in memory: rows are then long and contiguous. Cost does not depend on the
+    number of classes.
 
     Source: Batatia et al., MACE, NeurIPS 2022 (arXiv:2206.07697). Checked: tests/equivariant/test_product.py
     """
@@ -176,58 +184,57 @@ class SymmetricContraction(nn.Module):
     ) -> None:
         super().__init__()
         self.lmax_in, self.lmax_out, self.correlation = lmax_in, lmax_out, correlation
-        orders = range(1, correlation + 1)
-        table = [[symmetric_couplings(lmax_in, L, order) for L in range(lmax_out + 1)] for order in orders]
-        self.counts = [[len(couplings.trees) for couplings in of_order] for of_order in table]
-        totals = [sum(column) for column in zip(*self.counts, strict=True)]
-        self._coefficients = []
-        for order, of_order in zip(orders, table, strict=True):
-            monomials = np.unique(np.concatenate([couplings.monomials for couplings in of_order]), axis=0)
-            position = {tuple(monomial): i for i, monomial in enumerate(monomials.tolist())}
-            blocks = []
-            for couplings, total in zip(of_order, totals, strict=True):
-                scale = 1.0 / np.sqrt(couplings.second_moments() * max(total, 1))
-                block = np.zeros((*couplings.coefficients.shape[:2], len(monomials)))
-                columns = [position[tuple(monomial)] for monomial in couplings.monomials.tolist()]
-                block[:, :, columns] = couplings.coefficients * scale.reshape(-1, 1, 1)
-                blocks.append(block.reshape(-1, len(monomials)))
-            self._coefficients.append(Constant(np.concatenate(blocks)))
-            self.register_buffer(_factor_name(order), torch.from_numpy(monomials.T.copy()), persistent=False)
-        self.weights = _unit_normal([(classes, total, channels) for total in totals], dtype, device, generator)
+        steps = factorise(lmax_in, lmax_out, correlation)
+        self._lower = nn.ModuleList(_BilinearStep(step) for step in steps.lower)
+        self._last = _BilinearStep(steps.last)
+        merges = steps.total.shape[0] < steps.total.shape[1]  # else every sum has one term and the matrix is 1
+        self._total = Constant(steps.total) if merges else None
+        self._mix = [Constant(mix / math.sqrt(max(mix.shape[1], 1))) for mix in steps.mix]
+        first = np.cumsum([0] + [mix.shape[0] for mix in steps.mix])
+        degree = [l for l in range(min(lmax_in, lmax_out) + 1) for _ in range(2 * l + 1)]
+        _register_indices(self, value=steps.value, tree=steps.tree, linear_tree=first[degree])
+        self.weights = unit_normal([(classes, mix.shape[1], channels) for mix in steps.mix], dtype, device, generator)
 
     def forward(
         self, features: Float[Tensor, "atom irrep_in channel"], classes: Int[Tensor, " atom"]
     ) -> Float[Tensor, "atom irrep_out channel"]:
-        weights = [weight[classes] for weight in self.weights]
-        degrees: list[Tensor] = [
-            features.new_zeros(features.shape[0], 2 * L + 1, features.shape[2]) for L in range(self.lmax_out + 1)
-        ]
-        first = [0] * len(weights)
-        for order, counts in enumerate(self.counts, start=1):
-            monomials = self._monomials(features, order)
-            coupled = self._coefficients[order - 1].like(features) @ monomials  # [atom, (L, coupling, M), channel]
-            sizes = [count * (2 * L + 1) for L, count in enumerate(counts)]
-            for L, block in enumerate(coupled.split(sizes, dim=1)):
-                block = block.unflatten(1, (counts[L], 2 * L + 1))
-                chosen = weights[L][:, first[L] : first[L] + counts[L]]
-                degrees[L] = degrees[L] + (chosen.unsqueeze(2) * block).sum(dim=1)
-                first[L] += counts[L]
-        return torch.cat(degrees, dim=1)
-
-    def _monomials(self, features: Tensor, order: int) -> Tensor:
-        """Products of `order` components: [atom, monomial, channel]."""
-        factors = self.get_buffer(_factor_name(order))
-        product = features[:, factors[0]]
-        for factor in factors[1:]:
-            product = product * features[:, factor]
-        return product
+        atoms, _, channels = features.shape
+        a = features.transpose(0, 1).flatten(1)
+        mixed = [mix.like(a) @ weight for mix, weight in zip(self._mix, self.weights, strict=True)]
+        weights = torch.cat(mixed, dim=1).transpose(0, 1).index_select(1, classes).flatten(1)
+        values = [a]
+        for step in self._lower:
+            values.append(step(values[-1], a))
+        weighted = torch.cat(values).index_select(0, self.get_buffer("value"))
+        weighted = weighted * weights.index_select(0, self.get_buffer("tree"))
+        out = self._last(weighted if self._total is None else self._total.like(a) @ weighted, a)
+        linear = self.get_buffer("linear_tree")
+        first = a[: len(linear)] * weights.index_select(0, linear)
+        out = out + (first if len(first) == len(out) else nn.functional.pad(first, (0, 0, 0, len(out) - len(first))))
+        return out.unflatten(1, (atoms, channels)).transpose(0, 1)
 
 
-def _factor_name(order: int) -> str:
-    return f"factors_of_order_{order}"
+class _BilinearStep(nn.Module):
+    """One step of a `Factorisation`, on rows of equal length."""
+
+    def __init__(self, step: Bilinear) -> None:
+        super().__init__()
+        self._matrix = Constant(step.matrix)
+        _register_indices(self, left=step.left, right=step.right)
+
+    def forward(
+        self, x: Float[Tensor, "row_x column"], y: Float[Tensor, "row_y column"]
+    ) -> Float[Tensor, "row column"]:
+        left, right = self.get_buffer("left"), self.get_buffer("right")
+        return self._matrix.like(x) @ (x.index_select(0, left) * y.index_select(0, right))
 
 
-def _unit_normal(
+def _register_indices(module: nn.Module, **indices: np.ndarray) -> None:
+    for name, values in indices.items():
+        module.register_buffer(name, torch.from_numpy(values), persistent=False)
+
+
+def unit_normal(
     shapes: Sequence[tuple[int, ...]],
     dtype: torch.dtype | None,
     device: torch.device | str | None,

@@ -12,7 +12,7 @@ from groundstate.laws.specimens import Specimens, prepared, repeated
 from groundstate.potentials import Potential
 
 APART = 1000.0
-"""Å; farther than any stack of message-passing layers reaches; neutral fragments interact by less than 1e-8 eV there."""
+"""Å; beyond any stack of message-passing layers; neutral fragments interact by less than 1e-8 eV there."""
 
 _REPEATS = {
     "bulk": (2, 1, 1),
@@ -25,7 +25,7 @@ _REPEATS = {
 
 
 def supercell(potential: Potential, specimens: Specimens, precision: Precision) -> LawResult:
-    """n cells have n times the energy and strain gradient, and the same forces; with charge, n cells carry n charges."""
+    """n cells have n times the energy and strain gradient and the same forces; charged ones carry n charges."""
     neutral = {name: specimens[name] for name in _REPEATS}
     cases = {name: (system, repeated(system, _REPEATS[name])) for name, system in neutral.items()}
     note = "charged cells: the potential does not see charge"

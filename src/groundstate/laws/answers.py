@@ -25,9 +25,7 @@ class Answer:
     def of(self, index: int, batch: System) -> "Answer":
         """The part that belongs to one structure of the batch."""
         start, end = batch.system_ptr[index : index + 2].tolist()
-        return Answer(
-            self.energy[index : index + 1], self.forces[start:end], self.strain_gradient[index : index + 1]
-        )
+        return Answer(self.energy[index : index + 1], self.forces[start:end], self.strain_gradient[index : index + 1])
 
     def rotated(self, rotation: Float[Tensor, "3 3"]) -> "Answer":
         """What the answer becomes when the structure is turned, vectors v → v Rᵀ."""
@@ -73,8 +71,6 @@ def _largest_finite(values: Tensor) -> float:
     return float(values.nan_to_num(0.0, 0.0, 0.0).abs().max())
 
 
-def compare_all(
-    found: Mapping[str, Answer], expected: Mapping[str, Answer], precision: Precision
-) -> list[Deviation]:
+def compare_all(found: Mapping[str, Answer], expected: Mapping[str, Answer], precision: Precision) -> list[Deviation]:
     """Deviations of every specimen in `found`."""
     return [d for name, answer in found.items() for d in compare(name, answer, expected[name], precision)]

@@ -1,9 +1,10 @@
 """Forces and stress are derivatives of the energy: compared with finite differences of the energy itself.
 
-Each direction moves every coordinate (or strain component) by ±t at once, signs at random: for an error e of the gradient
-the deviation along it is Σ ±e_k, of the size of |e| whatever the number of atoms, so a few directions see any error.
-The odd part of E(t) at several t is fitted by a₁t + a₃t³ + a₅t⁵; a₁ is the derivative. Float32 takes steps eight times
-as long as float64, because a rounded energy of 10 eV already is uncertain by 1e-6 eV.
+Each direction moves every coordinate (or strain component) by ±t at once, signs at random: for an error e of the
+gradient the deviation along it is Σ ±e_k, of the size of |e| whatever the number of atoms, so a few directions see any
+error. The odd part of E(t) at several t is fitted by a₁t + a₃t³ + a₅t⁵; a₁ is the derivative. Float64 takes steps so
+short that a jump of the third derivative, which a polynomial switch has at its end, stays below the tolerance; float32
+takes them sixty times as long, because its energies of 10 eV are uncertain by 1e-6 eV.
 """
 
 import torch
@@ -34,14 +35,12 @@ def forces(potential: Potential, specimens: Specimens, precision: Precision) -> 
             copies = [system.replace(positions=system.positions + t * there) for t in steps.tolist()]
             slope = _slope(_energies(potential, copies), steps)
             tolerance = precision.differences * max(0.1, float(given.abs().max()))
-            deviations.append(
-                Deviation("forces", name, largest(slope + (given * direction).sum()), tolerance, "eV/Å")
-            )
+            deviations.append(Deviation("forces", name, largest(slope + (given * direction).sum()), tolerance, "eV/Å"))
     return verdict("forces", deviations)
 
 
 def stress(potential: Potential, specimens: Specimens, precision: Precision) -> LawResult:
-    """The strain gradient is ∂E/∂ε within the periodic subspace and 0 outside it; stress is it over |V|, + in tension."""
+    """The strain gradient is ∂E/∂ε in the periodic subspace and 0 outside it; stress is it over |V|, + in tension."""
     generator = specimens.generator()
     deviations = []
     for name, system in specimens.structures.items():

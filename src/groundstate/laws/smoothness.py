@@ -59,9 +59,9 @@ class _Scan:
 def cutoff(potential: Potential, specimens: Specimens, precision: Precision) -> LawResult:
     """Energy and forces are continuous while an atom leaves a cluster, through every cutoff on its way.
 
-    The way is scanned in steps of 0.02 Å. The intervals where sixth differences of energy or forces stand out from their
-    surroundings, and the one at the potential's own cutoff, are halved towards the larger change until only a true step
-    is left. A jump of the force's slope (a kink, eV/Å²) at the cutoff is reported and not judged.
+    The way is scanned in steps of 0.02 Å. The intervals where sixth differences of energy or forces stand out from
+    their surroundings, and the one at the potential's own cutoff, are halved towards the larger change until only a
+    true step is left. A jump of the force's slope (a kink, eV/Å²) at the cutoff is reported and not judged.
     """
     path = _way_out(potential, specimens)
     reach = potential.cutoff + 0.3
@@ -73,7 +73,9 @@ def cutoff(potential: Potential, specimens: Specimens, precision: Precision) -> 
         bad = Deviation("energy along the way", "probe", math.inf, precision.energy_jump, "eV")
         return verdict("cutoff", [bad])
     own = int((potential.cutoff - first) / GRID)
-    suspects = sorted({own, *_suspects(scan.energies[:, None], precision.energy_jump), *_suspects(scan.forces, precision.force_jump)})
+    suspects = sorted(
+        {own, *_suspects(scan.energies[:, None], precision.energy_jump), *_suspects(scan.forces, precision.force_jump)}
+    )
     intervals = torch.stack([distances[suspects], distances[[s + 1 for s in suspects]]], dim=1)
     energy_jump, energy_at = _jump(potential, path, intervals, precision, by_energy=True)
     force_jump, force_at = _jump(potential, path, intervals, precision, by_energy=False)

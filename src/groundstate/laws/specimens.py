@@ -15,7 +15,7 @@ from groundstate.potentials import Potential
 COMMON = (8, 14, 29, 6, 1, 11, 17, 26, 7, 13, 22, 12, 16, 9, 15, 3, 30, 20)
 """Elements most data sets hold."""
 CROWDING = 0.95
-"""Spacing of the atoms in sums of covalent radii: a little compressed, so that short-range terms act in every specimen."""
+"""Spacing of the atoms in sums of covalent radii: a little compressed, so that short-range terms act too."""
 RESOLUTION = 2.0**-30
 """Å; coordinates are multiples of it, so that moving a specimen by 10⁶ Å rounds nothing."""
 OPEN_THICKNESS = 20.0
@@ -65,7 +65,7 @@ def prepared(potential: Potential, system: System, *, charge: float = 0.0, unpai
     if domain.charge == "needs" or charge != 0:
         changes["charge"] = torch.full((n,), float(charge), dtype=torch.float64)
     if domain.multiplicity == "needs":
-        electrons = system.sum_over_atoms(system.numbers.cpu()) - int(charge)
+        electrons = system.sum_over_atoms(system.numbers.to(torch.float64)).to(torch.int64) - int(charge)
         changes["multiplicity"] = 1 + (electrons % 2 if unpaired is None else torch.full((n,), unpaired))
     if domain.theory == "needs":
         changes["theory"] = torch.zeros(n, dtype=torch.int64)
@@ -136,7 +136,7 @@ def _rounded(values: Float[Tensor, "*any 3"]) -> Float[Tensor, "*any 3"]:
 
 
 def repeated(system: System, repeats: tuple[int, int, int]) -> System:
-    """The structure of one system repeated along its lattice vectors; image 0 first. Charge and unpaired electrons add."""
+    """One structure repeated along its lattice vectors, itself first. Charge and unpaired electrons add."""
     steps = torch.cartesian_prod(*[torch.arange(n, dtype=torch.float64) for n in repeats]).reshape(-1, 3)
     steps = steps.to(system.device)
     count = len(steps)

@@ -27,9 +27,7 @@ def reflection(potential: Potential, specimens: Specimens, precision: Precision)
     return _turned("reflection", potential, specimens, precision, handed=-1.0)
 
 
-def _turned(
-    law: str, potential: Potential, specimens: Specimens, precision: Precision, handed: float
-) -> LawResult:
+def _turned(law: str, potential: Potential, specimens: Specimens, precision: Precision, handed: float) -> LawResult:
     generator = specimens.generator()
     deviations: list[Deviation] = []
     for name, system in specimens.structures.items():

@@ -38,7 +38,7 @@ class CellFilter:
         if self.mode == "fixed":
             return system.replace(positions=at.atoms)
         deformation = self.deformation(at)
-        positions = torch.einsum("ai,aij->aj", at.atoms, deformation[system.system_index])
+        positions = _times(at.atoms, deformation[system.system_index])
         return system.replace(positions=positions, cell=self.origin @ deformation)
 
     def deformation(self, at: Coordinates) -> Float[Tensor, "system 3 3"]:
@@ -48,7 +48,7 @@ class CellFilter:
 
     def volume_ratio(self, at: Coordinates) -> Float[Tensor, " system"]:
         """det F; of a slab the ratio of areas."""
-        return torch.exp(torch.einsum("sii->s", at.cell) / self.n_atoms)
+        return torch.exp(at.cell.diagonal(dim1=1, dim2=2).sum(dim=1) / self.n_atoms)
 
     def volume_work(self, system: System) -> Float[Tensor, " system"]:
         """pV in eV, 0 without pressure."""
@@ -68,7 +68,7 @@ class CellFilter:
         deformation = self.deformation(at)
         gradient = strain_gradient + self.volume_work(system)[:, None, None] * identity
         by_deformation = gradient @ torch.linalg.inv(deformation)
-        # Daleckii–Krein: in the axes of u the derivative of exp multiplies by (e^a − e^b)/(a − b), here without cancellation.
+        # Daleckii–Krein: in the axes of u the derivative multiplies by (e^a − e^b)/(a − b), here without cancellation.
         logarithms, axes = self._axes(at)
         half_sum = 0.5 * (logarithms[:, :, None] + logarithms[:, None, :])
         half_gap = 0.5 * (logarithms[:, :, None] - logarithms[:, None, :])
@@ -76,10 +76,10 @@ class CellFilter:
         turned = axes.transpose(1, 2) @ by_deformation @ axes
         by_logarithm = axes @ (turned * half_sum.exp() * quotient) @ axes.transpose(1, 2)
         cell = -self._allowed(by_logarithm) / self.n_atoms[:, None, None]
-        return Coordinates(torch.einsum("ai,aij->aj", forces, deformation[system.system_index]), cell)
+        return Coordinates(_times(forces, deformation[system.system_index]), cell)
 
     def _axes(self, at: Coordinates) -> tuple[Tensor, Tensor]:
-        """Eigenvalues and eigenvectors of u/n; torch's matrix_exp is wrong in the tenth digit for strains of some per cent."""
+        """Eigenvalues and axes of u/n; torch's matrix_exp is wrong in the tenth digit for strains of some per cent."""
         eigenvalues, axes = torch.linalg.eigh(at.cell / self.n_atoms[:, None, None])
         return eigenvalues, axes
 
@@ -87,6 +87,11 @@ class CellFilter:
         gradient = 0.5 * (gradient + gradient.transpose(1, 2)) * self.mask
         growth = (gradient * self.dilation).sum(dim=(1, 2))[:, None, None] * self.dilation
         return {"full": gradient, "isotropic": growth, "shape": gradient - growth}[self.mode]
+
+
+def _times(rows: Float[Tensor, "atom 3"], matrices: Float[Tensor, "atom 3 3"]) -> Float[Tensor, "atom 3"]:
+    """Each row times its matrix."""
+    return (rows[:, None, :] @ matrices)[:, 0]
 
 
 def cell_filter(

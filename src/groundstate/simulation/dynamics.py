@@ -156,7 +156,7 @@ def step(state: MDState, engine: Engine, config: MDConfig) -> tuple[MDState, dic
     Without O this is velocity Verlet, whose energy error is O(Δt²) and does not grow. With O it is BAOAB, whose
     averages over positions are exact for harmonic motion at any stable Δt.
     Source: Swope et al., J. Chem. Phys. 76, 637 (1982); Leimkuhler & Matthews, Appl. Math. Res. Express 2013, 34.
-    Checked: tests/simulation/test_dynamics.py (Δt² law, χ² of the kinetic energy, harmonic widths)
+    Checked: tests/simulation/test_md.py (Δt² law, χ² of the kinetic energy, harmonic widths)
     """
     time = config.timestep_fs * FEMTOSECOND
     velocities = _kick(state, state.velocities, 0.5 * time)

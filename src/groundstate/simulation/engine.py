@@ -27,6 +27,8 @@ class Engine:
         self._reference: System | None = None
         self._inverse_cell: Tensor | None = None
         self._joined: Graph | None = None
+        self.latest: Graph | None = None
+        """The graph of the latest evaluation, `None` when structures were evaluated one by one."""
 
     def select(self, systems: Sequence[int]) -> None:
         """Keep the lists of these structures only."""
@@ -43,8 +45,7 @@ class Engine:
     def graph(self, system: System) -> Graph:
         """A graph of this batch, complete to the potential's cutoff."""
         self._listed += [None] * (system.n_systems - len(self._listed))
-        stale = self._stale(system)
-        if stale:
+        if stale := self._stale(system):
             self._update(system, stale)
         if self._joined is None:
             self._joined = _join([listed for listed in self._listed if listed is not None], system, self.reach)
@@ -53,8 +54,10 @@ class Engine:
     def evaluate(self, system: System, want: Sequence[str]) -> tuple[dict[str, Tensor], dict[int, GroundstateError]]:
         """Quantities of the batch, and the structures the potential refuses, whose rows are NaN."""
         try:
-            return evaluate(self.potential, system, want, graph=self.graph(system)), {}
+            self.latest = self.graph(system)
+            return evaluate(self.potential, system, want, graph=self.latest), {}
         except (GroundstateError, torch.linalg.LinAlgError):
+            self.latest = None
             return self._one_by_one(system, want)
 
     def _one_by_one(self, system: System, want: Sequence[str]) -> tuple[dict[str, Tensor], dict[int, GroundstateError]]:
@@ -86,7 +89,7 @@ class Engine:
         before = reference.cell * reference.pbc[:, :, None]
         after = system.cell[:known] * system.pbc[:known, :, None]
         deform = identity + inverse @ (after - before)
-        moved = system.positions[:n_atoms] - torch.einsum("ai,aij->aj", reference.positions, deform[owner])
+        moved = system.positions[:n_atoms] - (reference.positions[:, None, :] @ deform[owner])[:, 0]
         moved = moved - (reference.sum_over_atoms(moved) / reference.atoms_per_system[:, None])[owner]
         squared = torch.zeros(known, dtype=torch.float64, device=system.device)
         furthest = squared.scatter_reduce(0, owner, (moved**2).sum(1), "amax").sqrt()

@@ -21,7 +21,7 @@ ENERGY_RISE = 1.0
 FORCE_GROWTH, FORCE_FLOOR = 10.0, 10.0
 """A force that outgrows its start by this factor, and this many eV/Å, is a blow-up."""
 NO_PROGRESS = 100
-"""Steps without a new smallest force after which forces have reached their noise."""
+"""Steps in which the largest force has not halved, after which it is taken for noise."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class RelaxState:
     """A batch under way. `force` acts on the relaxation coordinates; `steps` is −1 before the first evaluation.
 
     now, best   the present frame and the one of lowest enthalpy · blown_up the last step went wrong
-    smallest    the smallest residual so far and the step it was seen at
+    smallest    the residual when it had last halved, and that step (`smallest_at`)
     """
 
     system: System
@@ -156,8 +156,9 @@ def step(state: RelaxState, engine: Engine, config: RelaxConfig) -> tuple[RelaxS
     ratio = state.filter.volume_ratio(there)
     run_away = (ratio > config.max_volume_change) | (ratio < 1 / config.max_volume_change)
     retreat = state.blown_up | run_away
-    there = choose(retreat, owner, state.best.coordinates, there)
-    fire = choose(retreat, owner, retreated(state.fire), fire)
+    if bool(retreat.any()):
+        there = choose(retreat, owner, state.best.coordinates, there)
+        fire = choose(retreat, owner, retreated(state.fire), fire)
     system = state.filter.place(system, there)
     want = ("energy", "forces") + (() if config.cell == "fixed" else ("strain_gradient",))
     found, errors = engine.evaluate(system, want)
@@ -168,7 +169,7 @@ def step(state: RelaxState, engine: Engine, config: RelaxConfig) -> tuple[RelaxS
     risen = now.enthalpy > state.best.enthalpy + ENERGY_RISE * state.filter.n_atoms
     blown_up = (risen | (now.max_force > limit)) & (steps > 0)
     better = now.finite & ~blown_up & (now.enthalpy < state.best.enthalpy)
-    calmer = now.residual < state.smallest
+    calmer = now.residual < 0.5 * state.smallest
     moved = replace(
         state,
         system=system,

@@ -79,7 +79,7 @@ def run_md(
     continues after an interruption from the last checkpoint, bit by bit the uninterrupted run (on one CPU and thread
     count), and a larger `steps` prolongs a finished run. Raises OptionError before anything starts, RunError for the
     folder.
-    Checked: tests/simulation/test_dynamics.py, test_watchdog.py, test_resume.py
+    Checked: tests/simulation/test_md.py, test_md_watchdog.py, test_simulation_resume.py
     """
     fixed = no_atoms(system) if fixed_atoms is None else fixed_atoms
     check_fixed(system, fixed)
@@ -214,7 +214,7 @@ class _Run:
         limits = self.config.watchdog
         vitals = Vitals(now.energy + now.kinetic, now.temperature, now.target, now.max_force)
         start = torch.tensor([self.first_energy[i] for i in index], dtype=torch.float64, device=now.energy.device)
-        contact = None if self.allow.close_atoms or errors else self.engine.graph(now.system)
+        contact = None if self.allow.close_atoms else self.engine.latest
         stops = examine(now.system, vitals, contact, limits, start if isolated else None, errors)
         if now.step % self.config.record_every == 0:
             stops |= {s: stop for s, stop in self._sample(now, vitals, stops).items() if isolated}

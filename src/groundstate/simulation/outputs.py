@@ -3,7 +3,7 @@
 `run.json` fixes what the folder holds; `lock` keeps a second process out; frames are appended to `.extxyz` files and
 become part of the run when the line of `results.jsonl` that names them is on disk. A line or frame cut short is dropped
 on opening.
-Checked: tests/simulation/test_outputs.py, test_resume.py
+Checked: tests/simulation/test_run_folder.py, test_simulation_resume.py
 """
 
 import fcntl

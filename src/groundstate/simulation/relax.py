@@ -79,7 +79,7 @@ def relax(
     A structure that is refused or diverges ends by itself; the others do not notice. With `output`, each result is on
     disk when it is finished, and the same call continues after an interruption. Raises OptionError before anything
     starts when the options fit no structure, RunError when the folder is locked or holds another run.
-    Checked: tests/simulation/test_relax.py, test_fates.py, test_resume.py
+    Checked: tests/simulation/test_relax.py, test_relax_fates.py, test_simulation_resume.py
     """
     config = config or RelaxConfig()
     fixed = no_atoms(system) if fixed_atoms is None else fixed_atoms
@@ -187,8 +187,8 @@ class _Relaxation:
                 stalled = steps[s] - int(state.smallest_at[s]) >= minimise.NO_PROGRESS
                 if stalled and self.single_precision:
                     self.notes[int(state.index[s])].append(
-                        f"forces stopped falling at {smallest[s]:.2g} eV/Å, probably the noise of float32: use float64"
-                        " or a larger force_tolerance"
+                        f"forces have not halved since {smallest[s]:.2g} eV/Å, probably the noise of float32:"
+                        " use float64 or a larger force_tolerance"
                     )
         return found
 
@@ -228,14 +228,7 @@ class _Relaxation:
         )
 
     def _refuse(self, i: int, problem: GroundstateError) -> None:
-        nothing = {
-            "forces": None,
-            "stress": None,
-            "energy": None,
-            "enthalpy": None,
-            "max_force": None,
-            "max_cell_force": None,
-        }
+        nothing = dict.fromkeys(("forces", "stress", "energy", "enthalpy", "max_force", "max_cell_force"))
         self._keep(
             RelaxResult(
                 index=i,

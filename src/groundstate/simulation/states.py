@@ -1,7 +1,7 @@
 """Batched states: frozen records whose annotations say whether a field has a row per atom, per structure, or is shared.
 
 `take` and `join` let structures leave and enter a running batch; `choose` mixes two states structure by structure.
-Checked: tests/simulation/test_states.py
+Checked: tests/simulation/test_batched_states.py
 """
 
 from collections.abc import Callable, Sequence

@@ -3,8 +3,11 @@
 from groundstate.training.aims import Aim, FitLabels, Part
 from groundstate.training.config import TrainConfig
 from groundstate.training.error_table import ErrorRow, ErrorTable, evaluate_errors
+from groundstate.training.finetune import finetune
+from groundstate.training.recipe import Recipe, load_recipe
 from groundstate.training.result import TrainResult
 from groundstate.training.runs import train
+from groundstate.training.scratch import train_from_scratch
 
 __all__ = [
     "Aim",
@@ -12,8 +15,12 @@ __all__ = [
     "ErrorTable",
     "FitLabels",
     "Part",
+    "Recipe",
     "TrainConfig",
     "TrainResult",
     "evaluate_errors",
+    "finetune",
+    "load_recipe",
     "train",
+    "train_from_scratch",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -56,11 +56,9 @@ class FitLabels:
 
     name = "fit labels"
 
-    def __init__(
-        self, weights: Mapping[str, float], *, loss: Literal["huber", "mse"] = "huber", huber_delta: float = 0.01
-    ) -> None:
+    def __init__(self, weights: Mapping[str, float], *, loss: str = "huber", huber_delta: float = 0.01) -> None:
         self.weights = {name: weight for name, weight in weights.items() if weight > 0}
-        self._huber_delta = huber_delta if loss == "huber" else None
+        self._huber_delta = {"huber": huber_delta, "mse": None}[loss]
 
     @property
     def requires(self) -> frozenset[str]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any
 
 from groundstate.atoms import OptionError, nearest, quantity
 
@@ -32,7 +32,6 @@ class TrainConfig:
     gradient_clip  largest norm of the gradient; `None` for none
     patience     epochs without a better validation loss before stopping; `None` never stops early
     largest_offset  eV/atom; a mean error above it before training means that reference energies and labels disagree
-    dtype        of the networks that a run builds; sums over atoms and losses are float64 always
     devices      processes × accelerators of this machine; the losses do not depend on it beyond rounding
     """
 
@@ -40,13 +39,13 @@ class TrainConfig:
     batch_size: int = 8
     max_atoms: int | None = None
     weights: Mapping[str, float] = field(default_factory=_default_weights)
-    loss: Literal["huber", "mse"] = "huber"
+    loss: str = "huber"
     huber_delta: float = 0.01
-    missing: Literal["refuse", "mask"] = "refuse"
+    missing: str = "refuse"
     learning_rate: float = 0.01
-    optimiser: Literal["adam", "adamw"] = "adam"
+    optimiser: str = "adam"
     weight_decay: float = 0.0
-    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    schedule: str = "cosine"
     warmup_epochs: float = 1.0
     final_learning_rate_fraction: float = 0.01
     plateau_factor: float = 0.5
@@ -57,7 +56,6 @@ class TrainConfig:
     time_limit_minutes: float | None = None
     checkpoint_every_minutes: float = 10.0
     largest_offset: float = 1.0
-    dtype: Literal["float32", "float64"] = "float32"
     seed: int = 0
     accelerator: str = "auto"
     devices: int = 1
@@ -74,7 +72,6 @@ class TrainConfig:
             "missing": ("refuse", "mask"),
             "optimiser": ("adam", "adamw"),
             "schedule": ("cosine", "plateau", "constant"),
-            "dtype": ("float32", "float64"),
             "accelerator": ("auto", "cpu", "cuda", "gpu", "mps"),
         }
         for name, known in choices.items():

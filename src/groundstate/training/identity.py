@@ -1,11 +1,11 @@
-"""Hashes that tell whether two structures, or two sets of labels, are the same."""
+"""What records are: hashes that tell whether two of them are the same, and their levels of theory."""
 
 import hashlib
 from collections.abc import Iterable
 
 import torch
 
-from groundstate.atoms import System
+from groundstate.atoms import LevelOfTheory, System
 from groundstate.data import Record
 
 _RESOLUTION = 1e-5
@@ -33,3 +33,9 @@ def data_hash(records: Iterable[Record]) -> str:
         for name in sorted(record.labels):
             digest.update(name.encode() + record.labels[name].detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def theories_of(records: Iterable[Record]) -> dict[str, LevelOfTheory]:
+    """The known levels of theory among the records, by id."""
+    found = {record.theory.id: record.theory for record in records if record.theory is not None}
+    return {name: found[name] for name in sorted(found)}

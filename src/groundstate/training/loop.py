@@ -74,7 +74,7 @@ class Loop:
         """Errors before the first step; stops when the energies have another zero than the model's."""
         if self.state.counters.before is not None:
             return
-        table = evaluate_errors(self.state.potential, self.valid)
+        table = self.errors()
         offset = table["energy"].mean if "energy" in table.rows and "energy" in self.aim.requires else 0.0
         if abs(offset) > self.config.largest_offset:
             raise RunError(
@@ -84,6 +84,12 @@ class Loop:
                 fix="fit the reference energies to these labels, or raise largest_offset if the difference is meant",
             )
         self.state.counters.before = (before or table).as_dict()
+
+    def errors(self) -> ErrorTable:
+        """Errors on the validation frames as the weights now are; no rows for an aim that reads no labels."""
+        if not self.aim.requires:
+            return ErrorTable(len(self.valid), {})
+        return evaluate_errors(self.state.potential, self.valid)
 
     def fit(self, report: Report) -> None:
         """Epochs until they are done, validation stops improving, or time is up."""
@@ -168,8 +174,8 @@ class Loop:
             "step": counters.step,
             "learning_rate": counters.rate,
             "seconds": counters.elapsed_s,
-            "train": summarise(counters.sums, self.aim.weights),
-            "valid": valid,
+            **{f"train_{name}": value for name, value in summarise(counters.sums, self.aim.weights).items()},
+            **{f"valid_{name}": value for name, value in valid.items()},
         }
         counters.history.append(line)
         return line

@@ -9,6 +9,7 @@ from groundstate.data import Record, check_elements, check_leaks
 from groundstate.potentials import Potential
 from groundstate.training.aims import Aim
 from groundstate.training.config import TrainConfig
+from groundstate.training.identity import theories_of
 
 _DIFFERENTIATED = frozenset({"energy", "forces", "stress"})
 
@@ -19,13 +20,13 @@ def refuse_contradictions(
     """Raise the first reason why this run would fail, or teach something other than asked."""
     _amounts(train, valid, config)
     _quantities(potential, aim)
+    check_elements(train, valid)
+    check_leaks(train, valid)
     for role, records in (("training", train), ("validation", valid)):
         _stress_is_defined(role, records, aim, config)
         _labels(role, records, aim, config)
         _structures(records, potential)
     _one_theory([*train, *valid], potential)
-    check_elements(train, valid)
-    check_leaks(train, valid)
 
 
 def _amounts(train: Sequence[Record], valid: Sequence[Record], config: TrainConfig) -> None:
@@ -109,11 +110,11 @@ def _labels(role: str, records: Sequence[Record], aim: Aim, config: TrainConfig)
 
 
 def _one_theory(records: Sequence[Record], potential: Potential) -> None:
-    theories = {record.theory.id: record.theory for record in records if record.theory is not None}
+    theories = theories_of(records)
     if len(theories) > 1 and potential.domain.theories == 1:
         raise DataError(
             "E-THEORY-MIXED",
-            f"the frames come from {len(theories)} levels of theory ({', '.join(sorted(theories))})",
+            f"the frames come from {len(theories)} levels of theory ({', '.join(theories)})",
             why="their energies differ by more than any model resolves",
             fix="train on one of them, or give the model one head per level",
         )

@@ -47,16 +47,13 @@ class Report:
             self._bar.update(self._task, completed=epoch)
 
     def evaluation(self, line: Mapping[str, Any]) -> None:
-        """One line of the log: nested numbers under `train` and `valid`."""
+        """One line of the log: numbers under flat names."""
         self._folder.append_metrics(line)
         if self._writer is not None:
-            for group in ("train", "valid"):
-                for name, value in line[group].items():
-                    self._writer.add_scalar(f"{name}/{group}", value, line["step"])
-            self._writer.add_scalar("learning_rate", line["learning_rate"], line["step"])
+            for name, value in line.items():
+                self._writer.add_scalar(name, value, line["step"])
         if self._bar is not None:
-            shown = ", ".join(f"{n} {v:.3g}" for n, v in line["valid"].items() if n.endswith("rmse"))
-            self._bar.update(self._task, description=f"valid {shown}")
+            self._bar.update(self._task, description=f"validation loss {line['valid_loss']:.3g}")
 
 
 def _tensorboard(folder: RunFolder) -> Any:

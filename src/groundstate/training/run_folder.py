@@ -14,7 +14,7 @@ import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from safetensors import safe_open
 from safetensors.torch import save as to_bytes
@@ -36,8 +36,7 @@ class RunFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder; the kernel lets go of the lock when its process dies, so no lock is ever stale."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "run.lock").open("a+") as handle:
+        with self._lock_file() as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -53,6 +52,18 @@ class RunFolder:
             handle.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             handle.flush()
             yield
+
+    def _lock_file(self) -> TextIO:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return (self.path / "run.lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            raise RunError(
+                "E-OUTPUT-UNWRITABLE",
+                f"the output folder cannot be made or written ({error.strerror})",
+                file=str(self.path),
+                fix="give a folder you may write to",
+            ) from error
 
     def claim(self, identity: Mapping[str, Any], *, overwrite: bool) -> None:
         """Start a run here, or establish that the one here is the same; `overwrite` deletes it first."""

@@ -12,8 +12,8 @@ from groundstate.potentials import Potential
 from groundstate.potentials.checkpoint import save
 from groundstate.training.aims import Aim, FitLabels
 from groundstate.training.config import TrainConfig
-from groundstate.training.error_table import ErrorTable, evaluate_errors
-from groundstate.training.identity import data_hash
+from groundstate.training.error_table import ErrorTable
+from groundstate.training.identity import data_hash, theories_of
 from groundstate.training.loop import Loop
 from groundstate.training.parallel import start_fabric
 from groundstate.training.preflight import refuse_contradictions
@@ -71,8 +71,9 @@ def train(
                 loop.fit(report)
         result = _result(loop, assemble or (lambda trained: trained))
         if fabric.is_global_zero and not written:
-            story = {**identity, **(notes or {}), "result": result.as_dict()}
-            story |= {"theories": _theories(train_records), "versions": _versions()}
+            theories = [theory.as_dict() for theory in theories_of(train_records).values()]
+            story = {**identity, **(notes or {}), "theories": theories, "result": result.as_dict()}
+            story["versions"] = {name: version(name) for name in ("groundstate", "torch", "lightning-fabric")}
             save(result.potential, folder.model, notes={"training": story})
             folder.write_json("result.json", result.as_dict())
         fabric.barrier()
@@ -83,7 +84,8 @@ def _result(loop: Loop, assemble: Callable[[Potential], Potential]) -> TrainResu
     """The best averaged weights, and what they are worth."""
     counters = loop.state.counters
     loop.state.use_best()
-    after = evaluate_errors(loop.state.potential.eval(), loop.valid)
+    loop.state.potential.eval()
+    after = loop.errors()
     return TrainResult(
         path=loop.folder.model,
         potential=assemble(loop.state.potential),
@@ -111,12 +113,3 @@ def _claimed(fabric: Any, folder: RunFolder, identity: Mapping[str, Any], overwr
         if refusal is not None:
             raise refusal
         yield
-
-
-def _theories(records: Sequence[Record]) -> list[dict[str, Any]]:
-    found = {record.theory.id: record.theory for record in records if record.theory is not None}
-    return [found[name].as_dict() for name in sorted(found)]
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("groundstate", "torch", "lightning-fabric")}

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from toys import SmoothLennardJones
 from torch import Tensor
 
 from groundstate.atoms import Domain, Geometry, System
 from groundstate.potentials import Energy, Model, Potential, Prediction, Term
+from toys import SmoothLennardJones
 
 CUTOFF = 5.0
 Fault = Callable[[System, Geometry], Energy]
@@ -51,7 +51,8 @@ def is_chiral(system: System, geometry: Geometry) -> Energy:
     edges, switch = geometry.edges(CUTOFF), _switch(geometry)
     number = system.numbers[edges.senders].to(torch.float64)
     moments = [
-        edges.sum_to_receivers((0.1 * number**k * switch ** (k + 1))[:, None] * edges.vectors / 29.0**k) for k in range(3)
+        edges.sum_to_receivers((0.1 * number**k * switch ** (k + 1))[:, None] * edges.vectors / 29.0**k)
+        for k in range(3)
     ]
     return Energy.of_atoms(system, 0.1 * torch.linalg.det(torch.stack(moments, dim=1)))
 
@@ -69,9 +70,13 @@ def reads_the_order(system: System, geometry: Geometry) -> Energy:
 def rounds_positions(system: System, geometry: Geometry) -> Energy:
     edges = geometry.edges(CUTOFF)
     r = system.positions.to(torch.float32)
-    shifts = torch.einsum("ek,ekd->ed", edges.shifts.to(torch.float64), system.cell[system.system_index[edges.receivers]])
+    shifts = torch.einsum(
+        "ek,ekd->ed", edges.shifts.to(torch.float64), system.cell[system.system_index[edges.receivers]]
+    )
     vectors = (r[edges.senders] - r[edges.receivers]).to(torch.float64) + shifts
-    return Energy.of_atoms(system, edges.sum_to_receivers(0.01 * torch.exp(-(vectors**2).sum(dim=1)) * _switch(geometry)))
+    return Energy.of_atoms(
+        system, edges.sum_to_receivers(0.01 * torch.exp(-(vectors**2).sum(dim=1)) * _switch(geometry))
+    )
 
 
 def trusts_the_hand(system: System, geometry: Geometry) -> Energy:

@@ -1,0 +1,132 @@
+"""What a MACE is made of, before it has seen an element."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from groundstate.atoms import OptionError, nearest, quantity
+from groundstate.atoms.contract import Attitude
+
+DistanceTransform = Literal["covalent", "linear"]
+DType = Literal["float32", "float64"]
+
+
+@dataclass(frozen=True)
+class MACEConfig:
+    """Shape of a MACE: Batatia et al., NeurIPS 2022 (arXiv:2206.07697); Kovács et al., J. Chem. Phys. 159, 044118 (2023).
+
+    channels            width of every feature
+    lmax                highest degree of the harmonics and of the density features A
+    hidden_lmax         highest degree L that atoms pass on to the next layer; 0 makes messages invariant
+    correlation         ν: neighbours that meet in one product feature; body order ν + 1
+    layers              message-passing steps; an atom feels others out to layers · cutoff
+    cutoff              Å
+    radial_basis        Bessel functions of the transformed distance
+    radial_widths       hidden layers of the radial network; the last is the rank of the radial functions
+    cutoff_power        p of the envelope (1 − x^p)³: larger keeps distant neighbours longer
+    distance_transform  "covalent": x from r over the sum of covalent radii, see `radial.DistanceTransform`; "linear": r/r_c
+    fade_at_contact     neighbours fade out well inside a bond, where the screened nuclear repulsion takes over
+    residual            features of a layer are carried to the next through a matrix of the element; never into the first
+    average_neighbours  of the training data: sums over neighbours are divided by it
+    scale               eV: energies leave the network in this unit; the root mean square force of the data (× 1 Å)
+    readout_width       hidden width of the last readout
+    heads               further scalars per atom, by their name in the table of quantities, e.g. ("magnetic_moments",)
+    charge, multiplicity   whether the condition is needed, accepted or ignored; ignored ones have no parameters
+    dtype               numbers the network computes with; geometry and sums of energies are float64 anyway
+    """
+
+    channels: int = 32
+    lmax: int = 3
+    hidden_lmax: int = 1
+    correlation: int = 2
+    layers: int = 2
+    cutoff: float = 5.0
+    radial_basis: int = 8
+    radial_widths: tuple[int, ...] = (32, 16)
+    cutoff_power: int = 6
+    distance_transform: DistanceTransform = "covalent"
+    fade_at_contact: bool = True
+    residual: bool = True
+    average_neighbours: float = 16.0
+    scale: float = 1.0
+    readout_width: int = 16
+    heads: tuple[str, ...] = ()
+    charge: Attitude = "ignores"
+    multiplicity: Attitude = "ignores"
+    dtype: DType = "float32"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "radial_widths", tuple(self.radial_widths))
+        object.__setattr__(self, "heads", tuple(self.heads))
+        for name in ("channels", "correlation", "layers", "radial_basis", "readout_width", "cutoff_power"):
+            self._require(name, _is_integer(getattr(self, name)) and getattr(self, name) >= 1, "an integer ≥ 1")
+        for name in ("lmax", "hidden_lmax"):
+            self._require(name, _is_integer(getattr(self, name)) and 0 <= getattr(self, name) <= 6, "0 … 6")
+        self._require("hidden_lmax", self.hidden_lmax <= self.lmax, f"at most lmax ({self.lmax})")
+        self._require("correlation", self.correlation <= 4, "at most 4")
+        self._require("cutoff_power", self.cutoff_power >= 2, "at least 2")
+        for name in ("cutoff", "average_neighbours", "scale"):
+            value = getattr(self, name)
+            self._require(name, not isinstance(value, str | bool) and 0 < value < float("inf"), "a positive number")
+            object.__setattr__(self, name, float(value))
+        widths = self.radial_widths
+        self._require("radial_widths", bool(widths) and all(_is_integer(w) and w >= 1 for w in widths), "integers ≥ 1")
+        for name in ("fade_at_contact", "residual"):
+            self._require(name, isinstance(getattr(self, name), bool), "true or false")
+        for name, kind in (
+            ("distance_transform", DistanceTransform),
+            ("charge", Attitude),
+            ("multiplicity", Attitude),
+            ("dtype", DType),
+        ):
+            self._require(name, getattr(self, name) in get_args(kind), "one of " + ", ".join(get_args(kind)))
+        self._require("heads", len(set(self.heads)) == len(self.heads), "names without repetition")
+        for name in self.heads:
+            row = quantity(name)
+            self._require("heads", row.per == "atom" and row.shape == () and name != "energies", "scalars per atom")
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise OptionError(
+                "E-MACE-CONFIG",
+                f"{name} = {getattr(self, name)!r} makes no MACE",
+                fix=f"{name} must be {expected}",
+            )
+
+    @classmethod
+    def of_size(cls, size: str, **overrides: Any) -> "MACEConfig":
+        """One dial for all that trades accuracy for time; anything it sets can be set otherwise."""
+        if size not in SIZES:
+            raise OptionError("E-MACE-SIZE", f"there is no size '{size}'", fix=nearest(size, SIZES))
+        _refuse_unknown(overrides)
+        return cls(**{**SIZES[size], **overrides})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `from_dict` is the inverse."""
+        return {**asdict(self), "radial_widths": list(self.radial_widths), "heads": list(self.heads)}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "MACEConfig":
+        """Inverse of `as_dict`; unknown fields are refused."""
+        _refuse_unknown(record)
+        return replace(cls(), **record)
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "XS": {"channels": 16, "lmax": 2, "hidden_lmax": 0, "correlation": 2, "radial_widths": (16, 16)},
+    "S": {"channels": 32, "lmax": 3, "hidden_lmax": 1, "correlation": 2, "radial_widths": (32, 16)},
+    "M": {"channels": 64, "lmax": 3, "hidden_lmax": 1, "correlation": 3, "radial_widths": (64, 32)},
+    "L": {"channels": 128, "lmax": 3, "hidden_lmax": 1, "correlation": 3, "radial_widths": (64, 64, 32)},
+}
+"""What the dial sets, smallest first."""
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _refuse_unknown(record: Mapping[str, Any]) -> None:
+    known = [field.name for field in fields(MACEConfig)]
+    for name in record:
+        if name not in known:
+            raise OptionError("E-MACE-CONFIG", f"a MACE has no option '{name}'", fix=nearest(name, known))

@@ -1,0 +1,5 @@
+"""CHGNet: a universal potential for inorganic crystals, with magnetic moments."""
+
+from groundstate.zoo.chgnet.potential import CHGNet, build
+
+__all__ = ["CHGNet", "build"]

@@ -1,0 +1,43 @@
+"""The one door to a potential by name or by file. Nothing is ever loaded that was not named."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from groundstate.atoms import ModelError, OptionError
+from groundstate.potentials import Potential, checkpoint
+from groundstate.zoo import chgnet
+from groundstate.zoo.cards import resolve
+
+_PICKLES = frozenset({".pt", ".pth", ".model", ".pkl", ".pickle", ".ckpt", ".tar"})
+_FAMILIES = {"chgnet": chgnet.CHGNet}
+BUILDERS: dict[str, checkpoint.Builder] = {"chgnet": chgnet.build}
+"""How `checkpoint.load` makes the public models a file stands on."""
+
+
+def load(name_or_path: str | os.PathLike[str], *, precision: Literal["float32", "float64"] | None = None) -> Potential:
+    """A public model by name (`chgnet`, `chgnet-0.3.0`, its id), or a model file by its path, ending in .safetensors.
+
+    precision   of a public model's network; `None` is the one it was trained in. A model file states its own.
+    Raises ModelError E-MODEL-UNKNOWN with the nearest names, E-PICKLE for files that would run code, RunError
+    E-EXTRA-MISSING with the line that installs the model's package.
+    """
+    path = Path(name_or_path)
+    if path.suffix.lower() in _PICKLES:
+        raise ModelError(
+            "E-PICKLE",
+            "the file is a pickle by its name, and reading a pickle runs whatever code it carries",
+            file=str(path),
+            fix="load a model file ending in .safetensors, or a public model by its name",
+        )
+    if path.suffix != ".safetensors" and not path.is_file():
+        card = resolve(os.fspath(name_or_path))
+        return _FAMILIES[card.name](precision or "float32")
+    if precision is not None:
+        raise OptionError(
+            "E-OPTION-CONFLICT",
+            "a precision was given and the model comes from a file, which states its own",
+            fix="leave the precision out",
+            file=str(path),
+        )
+    return checkpoint.load(path, BUILDERS)
