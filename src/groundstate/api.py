@@ -6,7 +6,8 @@
 ...     print(result.status, result.energy)
 
 `source` is a path, an `ase.Atoms`, a `System`, or a list of any of them; `model` a name, a path or a loaded model.
-Options are those of `RelaxConfig`, `MDConfig` and `TrainConfig`. One bad structure gets its reason, the others their result.
+Options are those of `RelaxConfig`, `MDConfig` and `TrainConfig`. One bad structure gets its reason, the others their
+result.
 """
 
 import os
@@ -214,17 +215,19 @@ def finetune(
     valid_source: str | os.PathLike[str] | Sequence[Record],
     output: str | os.PathLike[str],
     *,
+    model: MACEConfig | None = None,
     progress: bool = False,
     overwrite: bool = False,
     **options: Any,
 ) -> TrainResult:
-    """Teach a model your own labels; `options` are fields of `TrainConfig`. See `training.finetune`."""
+    """Teach a model your own labels; `model` shapes the correction of a public one, `options` are of `TrainConfig`."""
     return finetune_records(
         load(base).potential,
         _records(train_source),
         _records(valid_source),
         _configured(TrainConfig, options),
         output,
+        model=model,
         progress=progress,
         overwrite=overwrite,
     )

@@ -10,7 +10,7 @@ from scipy import stats
 from groundstate.atoms import OptionError, System
 from groundstate.atoms.units import BOLTZMANN, FEMTOSECOND
 from groundstate.potentials import Energy, Model, Potential, Term
-from groundstate.simulation import MDConfig, Watchdog, run_md
+from groundstate.simulation import MDConfig, run_md
 from groundstate.simulation.velocities import kinetic_energy, maxwell_boltzmann, without_drift, without_rotation
 from toys import fcc
 
@@ -131,7 +131,6 @@ def test_harmonic_positions_have_the_exact_width_at_a_coarse_time_step():
         friction_per_ps=20.0,
         record_every=5,
         seed=5,
-        watchdog=Watchdog(close_atoms=True),
     )
     from groundstate.simulation import dynamics
     from groundstate.simulation.engine import Engine

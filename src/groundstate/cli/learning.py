@@ -11,10 +11,11 @@ from groundstate import api
 from groundstate.cli import options as opt
 from groundstate.cli.app import app, errors, output, show
 from groundstate.data import LabelReport, Record, read, split
+from groundstate.potentials.mace import MACEConfig
 from groundstate.report import Page, curves
-from groundstate.training import ErrorTable, TrainResult, load_recipe
+from groundstate.training import ErrorTable, Recipe, TrainConfig, TrainResult, load_recipe
 
-Recipe = Annotated[Path | None, typer.Option(help="TOML recipe of training options; a mistyped key is refused.")]
+RecipeFile = Annotated[Path | None, typer.Option(help="TOML recipe of training options; a mistyped key is refused.")]
 Valid = Annotated[
     Path | None, typer.Option(help="Labelled structures to validate on; otherwise a part of the training file.")
 ]
@@ -33,7 +34,7 @@ def train(
     folder: RunFolder,
     valid: Valid = None,
     valid_fraction: ValidFraction = 0.1,
-    recipe: Recipe = None,
+    recipe: RecipeFile = None,
     size: Size = "S",
     epochs: Epochs = None,
     time_limit_minutes: Minutes = None,
@@ -60,7 +61,7 @@ def finetune(
     model: opt.Model = opt.DEFAULT_MODEL,
     valid: Valid = None,
     valid_fraction: ValidFraction = 0.2,
-    recipe: Recipe = None,
+    recipe: RecipeFile = None,
     epochs: Epochs = None,
     time_limit_minutes: Minutes = None,
     seed: Seed = None,
@@ -75,8 +76,10 @@ def finetune(
     `groundstate finetune mine.extxyz --model chgnet --output tuned`
     """
     training, validation = _labelled(data, valid, valid_fraction, seed or 0)
-    _, options = _options(recipe, "S", epochs, time_limit_minutes, seed)
-    result = api.finetune(model, training, validation, folder, progress=True, overwrite=overwrite, **options)
+    shape, options = _options(recipe, "XS", epochs, time_limit_minutes, seed)
+    result = api.finetune(
+        model, training, validation, folder, model=shape, progress=True, overwrite=overwrite, **options
+    )
     return _report(f"Fine-tuning of {model}", folder, result, as_json)
 
 
@@ -113,14 +116,11 @@ def _labelled(data: Path, valid: Path | None, fraction: float, seed: int) -> tup
 
 def _options(
     recipe: Path | None, size: str, epochs: int | None, minutes: float | None, seed: int | None
-) -> tuple[Any, dict[str, Any]]:
-    """Model and training options: the recipe, overridden by what the command line names."""
-    from groundstate.potentials.mace import MACEConfig
-
-    model, config = (MACEConfig.of_size(size), {}) if recipe is None else load_recipe(recipe)
+) -> tuple[MACEConfig, dict[str, Any]]:
+    """Model and training options: the recipe, or the size, overridden by what the command line names."""
+    chosen = Recipe(MACEConfig.of_size(size), TrainConfig()) if recipe is None else load_recipe(recipe)
     named = {"epochs": epochs, "time_limit_minutes": minutes, "seed": seed}
-    options = config if isinstance(config, dict) else config.as_dict()
-    return model, {**options, **{name: value for name, value in named.items() if value is not None}}
+    return chosen.model, {**chosen.train.as_dict(), **{key: value for key, value in named.items() if value is not None}}
 
 
 def _tell(report: LabelReport) -> None:

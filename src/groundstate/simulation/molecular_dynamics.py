@@ -219,7 +219,7 @@ class _Run:
         if now.step % self.config.record_every == 0:
             stops |= {s: stop for s, stop in self._sample(now, vitals, stops).items() if isolated}
         for s, stop in stops.items():
-            self._end(before, s, "stopped", stop)
+            self._end(before, s, "stopped", stop, now.step)
         if stops:
             left = [s for s in range(len(index)) if s not in stops]
             self.engine.select(left)
@@ -245,9 +245,9 @@ class _Run:
                 drifts[s] = stop
         return drifts
 
-    def _end(self, state: MDState, s: int, status: str, stop: RunError | None = None) -> None:
+    def _end(self, state: MDState, s: int, status: str, stop: RunError | None = None, at: int = 0) -> None:
         one, i = take(state, state.system, [s]), int(state.index[s])
-        code, reason = ("", "") if stop is None else (stop.code, f"step {state.step + 1}: {stop.what}")
+        code, reason = ("", "") if stop is None else (stop.code, f"step {at}: {stop.what}")
         if stop is not None and stop.atoms:
             reason += f" (atoms {stop.atoms[0]} and {stop.atoms[-1]})"
         self.ended[i] = Ended(one, status, code, reason)
@@ -262,11 +262,12 @@ class _Run:
     def _frame_text(self, state: MDState, s: int, **causes: str) -> str:
         one = take(state, state.system, [s])
         facts = {"step": state.step, "time_fs": state.step * self.config.timestep_fs, "model": self.record["potential"]}
-        if bool(torch.isfinite(one.energy).all()):
+        columns = {"velocities": one.velocities * FEMTOSECOND}
+        # Only a structure that fails at its very first evaluation has no number to show.
+        if bool(torch.isfinite(one.energy).all() and torch.isfinite(one.forces).all()):
             facts["energy"] = float(one.energy[0])
-        return frame_text(
-            one.system, {"velocities": one.velocities * FEMTOSECOND, "forces": one.forces}, facts | causes
-        )
+            columns["forces"] = one.forces
+        return frame_text(one.system, columns, facts | causes)
 
     def _checkpoint(self, state: MDState | None) -> None:
         if self.folder is None:

@@ -24,14 +24,12 @@ class Watchdog:
     max_temperature_K   `None`: the larger of 5000 K and ten times the target
     max_force           eV/Å
     max_drift_meV_per_atom_ps   slope of the total energy at constant energy, judged after `drift_after_ps`
-    close_atoms         let atoms come closer than any known bond; for potentials that reach contact
     """
 
     max_temperature_K: float | None = None
     max_force: float = 300.0
     max_drift_meV_per_atom_ps: float = 20.0
     drift_after_ps: float = 1.0
-    close_atoms: bool = False
 
     def __post_init__(self) -> None:
         if self.max_temperature_K is not None:
@@ -92,7 +90,7 @@ def examine(
     finite = torch.isfinite(vitals.total + vitals.max_force).tolist()
     energies, measured = vitals.total.tolist(), vitals.temperature.tolist()
     target, forces, sizes = vitals.target.tolist(), vitals.max_force.tolist(), system.atoms_per_system.tolist()
-    contacts = {} if limits.close_atoms or graph is None else _contacts(system, graph)
+    contacts = {} if graph is None else _contacts(system, graph)
     for s in range(len(measured)):
         hottest = limits.max_temperature_K or max(5000.0, 10 * target[s])
         jump = 0.0 if first_energy is None else abs(energies[s] - float(first_energy[s])) / sizes[s]

@@ -92,7 +92,9 @@ class Message(nn.Module):
             folded.append((matrix.flatten(0, 1) @ harmonics_of_row).view(rows, matrix.shape[0], -1))
         component = torch.arange(irreps, device=features.device)
         index = (component[:, None] * n_atoms + slots.senders.view(rows, 1, width)).reshape(-1)
-        sums = _Sum.apply(self._plan, width, index, features.transpose(0, 1).contiguous(), weights, *folded)
+        sums = _Sum.apply(
+            self._plan, width, index, features.transpose(0, 1).contiguous(), weights.contiguous(), *folded
+        )
         return [slots.sum_rows(block, n_atoms).flatten(2) for block in sums]
 
 
@@ -106,10 +108,9 @@ class _Sum(torch.autograd.Function):
         channels, n_rows = h.shape[2], len(folded[0])
         out = tuple(h.new_empty(2 * l + 1, n_rows, copies, channels) for l, copies in enumerate(plan.copies))
         for block in _blocks(plan, width, index, h, weights):
-            x_of = block.gather(h)
-            for x, parts, couplings in zip(x_of, plan.parts, folded, strict=True):
+            for x, parts, b in zip(block.gather(h), plan.parts, folded, strict=True):
                 for part in parts:
-                    product = torch.bmm(couplings[block.rows, part.rows], block.matrix(x * block.weight(weights, part)))
+                    product = torch.bmm(b[block.rows, part.rows], block.matrix(x * block.weight(weights, part)))
                     out[part.out][:, block.rows, part.copy] = product.transpose(0, 1)
         return out
 
@@ -128,7 +129,11 @@ class _SumBackward(torch.autograd.Function):
         ctx.plan, ctx.width = plan, width
         ctx.save_for_backward(index, h, weights, *rest)
         folded, g = rest[: len(plan.parts)], rest[len(plan.parts) :]
-        to_h, to_weights, to_folded = torch.zeros_like(h), torch.empty_like(weights), [torch.empty_like(b) for b in folded]
+        to_h, to_weights, to_folded = (
+            torch.zeros_like(h),
+            torch.empty_like(weights),
+            [torch.empty_like(b) for b in folded],
+        )
         for block in _blocks(plan, width, index, h, weights):
             gathered = block.empty(h)
             for x, to_x, parts, b, to_b in zip(
@@ -150,6 +155,7 @@ class _SumBackward(torch.autograd.Function):
         """Of φ = ⟨v, backward⟩ = Σ g · (B dX + v_B X) with dX = v_h R + h v_R, by g, h, R and, if asked, B."""
         plan, width = ctx.plan, ctx.width
         index, h, weights, *rest = ctx.saved_tensors
+        v_h, v_weights = v_h.contiguous(), v_weights.contiguous()
         folded, g = rest[: len(plan.parts)], rest[len(plan.parts) :]
         to_h, to_weights, to_g = torch.zeros_like(h), torch.empty_like(weights), [torch.empty_like(x) for x in g]
         need_b = any(ctx.needs_input_grad[5 : 5 + len(folded)])
@@ -157,7 +163,13 @@ class _SumBackward(torch.autograd.Function):
         for block in _blocks(plan, width, index, h, weights):
             gathered = block.empty(h)
             for x, v_x, to_x, parts, b, v_b, to_b in zip(
-                block.gather(h), block.gather(v_h), block.degrees(gathered), plan.parts, folded, v_folded, to_folded,
+                block.gather(h),
+                block.gather(v_h),
+                block.degrees(gathered),
+                plan.parts,
+                folded,
+                v_folded,
+                to_folded,
                 strict=True,
             ):
                 to_x.zero_()
@@ -202,7 +214,7 @@ class _Block:
 
     def gather(self, h: Tensor) -> tuple[Tensor, ...]:
         """Features of the neighbours by degree: [row, 2l+1, width · channel]."""
-        return self.degrees(h.view(-1, h.shape[2]).index_select(0, self.index).view_as(self.empty(h)))
+        return self.degrees(h.view(-1, h.shape[2]).index_select(0, self.index).view(self.n_rows, len(h), -1))
 
     def scatter(self, gathered: Tensor, h: Tensor) -> None:
         """Add what neighbours got to their atoms."""

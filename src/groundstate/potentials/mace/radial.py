@@ -11,7 +11,7 @@ from groundstate.atoms.elements import element
 from groundstate.equivariant import Constant, unit_normal
 from groundstate.potentials.mace.config import MACEConfig
 
-SILU_SCALE = 1.0 / math.sqrt(0.3557775)
+SILU_SCALE = 1.0 / math.sqrt(0.3557755)
 """Makes SiLU of a standard normal number have unit second moment."""
 FADE_FROM, FADE_TO = 0.6, 0.35
 """Fractions of the sum of covalent radii between which a neighbour fades out towards contact."""
@@ -83,7 +83,14 @@ class RadialNetwork(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, widths: Sequence[int], paths: int, channels: int, *, dtype: torch.dtype, generator: torch.Generator
+        self,
+        inputs: int,
+        widths: Sequence[int],
+        paths: int,
+        channels: int,
+        *,
+        dtype: torch.dtype,
+        generator: torch.Generator,
     ) -> None:
         super().__init__()
         sizes = [inputs, *widths]

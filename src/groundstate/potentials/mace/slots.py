@@ -58,7 +58,9 @@ class Slots:
             vectors=torch.cat([edges.vectors.to(dtype), far]).index_select(0, edge),
         )
 
-    def sum_rows(self, values: Float[Tensor, "component row *rest"], n_atoms: int) -> Float[Tensor, "component atom *rest"]:
+    def sum_rows(
+        self, values: Float[Tensor, "component row *rest"], n_atoms: int
+    ) -> Float[Tensor, "component atom *rest"]:
         """Add up the rows of each atom."""
         if self.atom_of_row is None:
             return values

@@ -1,0 +1,122 @@
+"""From a configuration and the elements of the data to a potential, and back from its description."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from groundstate.atoms import LevelOfTheory, ModelError, OptionError
+from groundstate.atoms.elements import element, symbols
+from groundstate.potentials.mace.config import MACEConfig
+from groundstate.potentials.mace.heads import EnergyHead, ScalarHead
+from groundstate.potentials.mace.trunk import MACETrunk
+from groundstate.potentials.model import Head, Model, Term
+from groundstate.potentials.terms import ZBL, ReferenceEnergies, ShortRange
+
+_DESCRIPTION = frozenset({"kind", "config", "elements", "n_theories", "zbl", "theories"})
+
+
+def build(
+    config: MACEConfig,
+    *,
+    elements: Sequence[int],
+    reference_energies: Sequence[Mapping[int, float]],
+    scale: float | Sequence[float] | None = None,
+    shift: float | Sequence[float] = 0.0,
+    theories: Sequence[LevelOfTheory] = (),
+    zbl: bool = True,
+    seed: int = 0,
+) -> Model:
+    """An untrained MACE: energy = scale · network + reference energies + screened nuclear repulsion.
+
+    elements            atomic numbers it will know
+    reference_energies  eV per element, one mapping for each level of theory; together they name every element
+    scale, shift        eV, one number for all levels of theory or one each; scale from the configuration when not given
+    theories            what those levels are, in order; may stay unknown
+    zbl                 whether nuclei repel each other by `ZBL` at contact
+    seed                of the weights; the global random state is neither read nor changed
+    """
+    known = tuple(sorted({element(int(number)).number for number in elements}))
+    n_theories = len(reference_energies)
+    _check(known, reference_energies, theories)
+    generator = torch.Generator().manual_seed(seed)
+    dtype = getattr(torch, config.dtype)
+    trunk = MACETrunk(config, known, n_theories, generator=generator)
+    heads: dict[str, Head] = {"energies": EnergyHead(config, n_theories, dtype=dtype, generator=generator)}
+    for name in config.heads:
+        heads[name] = ScalarHead(name, config, known, dtype=dtype, generator=generator)
+    terms: dict[str, Term] = {
+        "short_range": ShortRange(
+            _per_theory("scale", config.scale if scale is None else scale, n_theories),
+            _per_theory("shift", shift, n_theories),
+        ),
+        "references": ReferenceEnergies(reference_energies),
+    }
+    if zbl:
+        terms["zbl"] = ZBL(known)
+    description = {
+        "kind": "mace",
+        "config": config.as_dict(),
+        "elements": list(known),
+        "n_theories": n_theories,
+        "zbl": zbl,
+    }
+    return Model(trunk, heads, terms, description=description, theories=tuple(theories))
+
+
+def rebuild(description: dict[str, Any]) -> Model:
+    """The potential of a description (`Model.describe`), its weights and energies still to be loaded."""
+    strange = sorted(description.keys() ^ _DESCRIPTION)
+    if strange or description["kind"] != "mace":
+        raise ModelError(
+            "E-MODEL-DESCRIPTION",
+            f"this does not describe a MACE: {', '.join(strange) or description['kind']}",
+            fix="load the model file with the version of groundstate that wrote it, or a later one",
+        )
+    elements, n_theories = description["elements"], description["n_theories"]
+    return build(
+        MACEConfig.from_dict(description["config"]),
+        elements=elements,
+        reference_energies=[dict.fromkeys(elements, 0.0)] * n_theories,
+        theories=[LevelOfTheory.from_dict(theory) for theory in description["theories"]],
+        zbl=description["zbl"],
+    )
+
+
+def _check(
+    elements: Sequence[int], reference_energies: Sequence[Mapping[int, float]], theories: Sequence[LevelOfTheory]
+) -> None:
+    if not elements:
+        raise OptionError("E-MACE-ELEMENTS", "a MACE needs the elements it is for", fix="name at least one")
+    if theories and len(theories) != len(reference_energies):
+        raise OptionError(
+            "E-MACE-THEORIES",
+            f"{len(theories)} levels of theory are named and {len(reference_energies)} have reference energies",
+            why="each level has its own zero of energy",
+            fix="give one mapping of reference energies for each level, in the same order",
+        )
+    given = {number for energies in reference_energies for number in energies}
+    if missing := sorted(set(elements) - given):
+        raise OptionError(
+            "E-REFERENCE-MISSING",
+            f"no reference energy for {', '.join(symbols(missing))}",
+            why="their energies would be off by the energy of an atom",
+            fix="fit reference energies, or compute the isolated atoms",
+        )
+    if strange := sorted(given - set(elements)):
+        raise OptionError(
+            "E-REFERENCE-ELEMENT",
+            f"a reference energy is given for {', '.join(symbols(strange))}, which the model will not know",
+            fix="add the element, or leave its energy out",
+        )
+
+
+def _per_theory(name: str, values: float | Sequence[float], n_theories: int) -> list[float]:
+    listed = list(values) if isinstance(values, Sequence) else [values] * n_theories
+    if len(listed) != n_theories:
+        raise OptionError(
+            "E-MACE-THEORIES",
+            f"{name} has {len(listed)} numbers for {n_theories} levels of theory",
+            fix="give one each",
+        )
+    return [float(value) for value in listed]

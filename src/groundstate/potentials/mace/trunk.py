@@ -1,0 +1,158 @@
+"""Message passing with many-body products: structure to features of atoms.
+
+Every tensor of features reads `[atom, irrep, channel]` and lies in memory with the irrep axis slowest, so that the
+degrees of all atoms are one matrix each.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from groundstate.atoms import Domain, Geometry, ModelError, System
+from groundstate.atoms.elements import N_ELEMENTS, symbols
+from groundstate.equivariant import (
+    ClassedIrrepLinear,
+    IrrepLayout,
+    IrrepLinear,
+    SymmetricContraction,
+    spherical_harmonics,
+    unit_normal,
+)
+from groundstate.potentials.mace.conditions import ConditionEmbedding
+from groundstate.potentials.mace.config import MACEConfig
+from groundstate.potentials.mace.message import Message
+from groundstate.potentials.mace.radial import DistanceTransform, RadialNetwork, bessel_basis, envelope, fade
+from groundstate.potentials.mace.slots import Slots
+from groundstate.potentials.model import NodeFeatures, Trunk
+
+
+class MACETrunk(Trunk):
+    """Batatia et al., NeurIPS 2022 (arXiv:2206.07697), with natural-parity features and independent couplings only.
+
+    An atom without neighbours has features of exactly zero: there are no biases, and the first layer has no path from an
+    atom to itself. Checked: tests/potentials/test_mace.py
+    """
+
+    def __init__(
+        self, config: MACEConfig, elements: Sequence[int], n_theories: int, *, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        dtype = getattr(torch, config.dtype)
+        self.config = config
+        self._domain = Domain(
+            elements=frozenset(elements),
+            charge=config.charge,
+            multiplicity=config.multiplicity,
+            theory="accepts" if n_theories > 1 else "ignores",
+            theories=n_theories,
+        )
+        class_of_number = torch.full((N_ELEMENTS + 1,), -1)
+        class_of_number[list(elements)] = torch.arange(len(elements))
+        self.register_buffer("class_of_number", class_of_number, persistent=False)
+        self.transform = DistanceTransform(config, elements)
+        self.embedding = unit_normal([(len(elements), config.channels)], dtype, None, generator)[0]
+        conditioned = config.charge != "ignores" or config.multiplicity != "ignores"
+        self.conditions = ConditionEmbedding(config, dtype=dtype, generator=generator) if conditioned else None
+        self.layers = nn.ModuleList(
+            Layer(config, len(elements), layer, dtype=dtype, generator=generator) for layer in range(config.layers)
+        )
+
+    @property
+    def domain(self) -> Domain:
+        """The elements it was built with."""
+        return self._domain
+
+    @property
+    def cutoff(self) -> float:
+        """Å"""
+        return self.config.cutoff
+
+    def forward(self, system: System, geometry: Geometry) -> NodeFeatures:
+        """Features after each layer; all but the last carry degrees 0 … hidden_lmax, the last is invariant."""
+        classes = self.classes(system)
+        slots = Slots.of(geometry.edges(self.cutoff), self.cutoff, self.embedding.dtype)
+        pairs = classes[slots.receivers] * len(self.embedding) + classes[slots.senders]
+        distances = torch.linalg.vector_norm(slots.vectors, dim=1)
+        x, s = self.transform(distances, pairs)
+        strength = envelope(x, self.config.cutoff_power)
+        if self.config.fade_at_contact:
+            strength = strength * fade(s)
+        basis = bessel_basis(x, self.config.radial_basis)
+        harmonics = spherical_harmonics(self.config.lmax, slots.vectors / distances[:, None])
+        features, outputs = self._embed(classes, system), []
+        for layer in self.layers:
+            features = layer(features, classes, slots, harmonics, basis, strength[:, None])
+            outputs.append(features)
+        return NodeFeatures(tuple(outputs))
+
+    def classes(self, system: System) -> Int[Tensor, " atom"]:
+        """Position of each atom's element among those of the model; an element it lacks is refused."""
+        classes = self.get_buffer("class_of_number")[system.numbers]
+        if bool((classes < 0).any()):
+            strange = sorted(set(system.numbers[classes < 0].tolist()))
+            raise ModelError(
+                "E-ELEMENT-UNSUPPORTED",
+                f"the model was not made for {', '.join(symbols(strange))}",
+                why="it has no parameters for them",
+                fix=f"it knows {', '.join(symbols(sorted(self._domain.elements or ())))}",
+                atoms=(classes < 0).nonzero()[:, 0].tolist(),
+            )
+        return classes
+
+    def _embed(self, classes: Int[Tensor, " atom"], system: System) -> Float[Tensor, "atom 1 channel"]:
+        features = self.embedding[classes]
+        if self.conditions is not None:
+            factor, summand = self.conditions(system)
+            features = features * factor[system.system_index] + summand[system.system_index]
+        return features[:, None, :]
+
+
+class Layer(nn.Module):
+    """One message, one product: h → Σ_j R [h_j ⊗ Y] → A → B(A) → h.
+
+    up, down, mix   linear maps of channels: before the message, over its paths, after the product
+    skip            what is kept of h, through a matrix of the element
+    """
+
+    def __init__(
+        self, config: MACEConfig, n_elements: int, index: int, *, dtype: torch.dtype, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        width, lmax_in = config.channels, config.hidden_lmax if index > 0 else 0
+        lmax_out = config.hidden_lmax if index < config.layers - 1 else 0
+        made = {"dtype": dtype, "generator": generator}
+        self.up = IrrepLinear(IrrepLayout.plain(lmax_in), width, width, **made)
+        self.message = Message(lmax_in, config.lmax, config.lmax, config.average_neighbours)
+        paths = len(self.message.paths)
+        self.radial = RadialNetwork(config.radial_basis, config.radial_widths, paths, width, **made)
+        self.down = IrrepLinear(IrrepLayout(self.message.copies), width, width, **made)
+        self.product = SymmetricContraction(config.lmax, lmax_out, config.correlation, width, n_elements, **made)
+        self.mix = IrrepLinear(IrrepLayout.plain(lmax_out), width, width, **made)
+        self.skip = None
+        if config.residual and index > 0:
+            self.skip = ClassedIrrepLinear(lmax_in, width, width, n_elements, lmax_out=min(lmax_in, lmax_out), **made)
+
+    def forward(
+        self,
+        features: Float[Tensor, "atom irrep_in channel"],
+        classes: Int[Tensor, " atom"],
+        slots: Slots,
+        harmonics: Float[Tensor, "slot harmonic"],
+        basis: Float[Tensor, "slot basis"],
+        strength: Float[Tensor, "slot 1"],
+    ) -> Float[Tensor, "atom irrep_out channel"]:
+        sent = _by_degree(self.up, features)
+        blocks = self.message(sent, slots, harmonics, self.radial(basis, strength))
+        density = torch.cat(self.down.mix(blocks)).transpose(0, 1)
+        made = _by_degree(self.mix, self.product(density, classes))
+        return made if self.skip is None else made + self.skip(features, classes)
+
+
+def _by_degree(
+    linear: IrrepLinear, features: Float[Tensor, "atom irrep channel"]
+) -> Float[Tensor, "atom irrep channel"]:
+    """A linear map of features that lie with the irrep axis slowest, kept so."""
+    degrees = features.transpose(0, 1).split([2 * l + 1 for l in range(linear.lmax_out + 1)])
+    return torch.cat(linear.mix(degrees)).transpose(0, 1)
