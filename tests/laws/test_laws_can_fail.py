@@ -23,8 +23,8 @@ FAULTS = {
     broken.hides_part_of_the_force: {"forces", "stress", "nve_order"},
     broken.hides_part_of_the_stress: {"stress"},
     broken.swirls: {"rotation", "reflection", "forces", "stress", "nve_order"},
-    broken.ends_abruptly: {"cutoff", "forces", "stress", "nve_order"},
-    broken.bends_abruptly: {"cutoff", "forces", "stress"},
+    broken.ends_abruptly: {"cutoff", "nve_order"},
+    broken.bends_abruptly: {"cutoff"},
     broken.attracts_at_contact: {"repulsion"},
 }  # fmt: skip
 

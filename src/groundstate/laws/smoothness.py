@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from groundstate.atoms import System
@@ -17,7 +17,7 @@ from groundstate.potentials import Potential, evaluate
 
 GRID = 0.02
 """Å; spacing of the scan that is searched for steps."""
-SUSPECTS = 6
+SUSPECTS = 5
 """Windows of the scan followed up for each kind of step."""
 WINDOW = 6
 """Order of the differences that tell a step from a slope: smooth change shrinks with its power of the spacing."""
@@ -152,32 +152,36 @@ def _jump(
     potential: Potential, path: _Path, intervals: Float[Tensor, "interval 2"], precision: Precision, by_energy: bool
 ) -> tuple[float, float]:
     """Size and place of the largest step, found by halving every interval towards its larger change."""
-    low, high = intervals[:, 0], intervals[:, 1]
-    while float((high - low).max()) > precision.jump_width:
-        middle = 0.5 * (low + high)
-        left, right = _changes(potential, path, [low, middle, high], by_energy)
-        low, high = torch.where(left >= right, low, middle), torch.where(left >= right, middle, high)
-    width = high - low
+    low, high = _measure(potential, path, intervals[:, 0]), _measure(potential, path, intervals[:, 1])
+    while float((high.distances - low.distances).max()) > precision.jump_width:
+        middle = _measure(potential, path, 0.5 * (low.distances + high.distances))
+        left = _change(low, middle, by_energy) >= _change(middle, high, by_energy)
+        low, high = _chosen(left, low, middle), _chosen(left, middle, high)
+    width = high.distances - low.distances
     # What the neighbouring intervals of the same width show is slope; a step is what exceeds it.
-    before, here, after = _changes(potential, path, [low - width, low, high, high + width], by_energy)
-    steps = here - torch.minimum(before, after)
+    before = _change(_measure(potential, path, low.distances - width), low, by_energy)
+    after = _change(high, _measure(potential, path, high.distances + width), by_energy)
+    steps = _change(low, high, by_energy) - torch.minimum(before, after)
     worst = int(steps.argmax())
     size = max(float(steps[worst]), 0.0) if bool(torch.isfinite(steps).all()) else math.inf
-    return size, float(low[worst])
+    return size, float(low.distances[worst])
 
 
-def _changes(
-    potential: Potential, path: _Path, knots: list[Float[Tensor, " interval"]], by_energy: bool
-) -> list[Float[Tensor, " interval"]]:
-    """What changes from knot to knot: the energy beyond the work of the force, or the most changed force component."""
-    scan = _measure(potential, path, torch.cat(knots))
-    pieces = range(len(knots) - 1)
+def _change(a: _Scan, b: _Scan, by_energy: bool) -> Float[Tensor, " interval"]:
+    """What differs between two points: the energy beyond the work of the force, or the most changed force component."""
     if by_energy:
-        energies, along = scan.energies.reshape(len(knots), -1), scan.along.reshape(len(knots), -1)
-        work = [0.5 * (along[k] + along[k + 1]) * (knots[k + 1] - knots[k]) for k in pieces]
-        return [(energies[k + 1] - energies[k] + work[k]).abs() for k in pieces]
-    forces = scan.forces.reshape(len(knots), len(knots[0]), -1)
-    return [(forces[k + 1] - forces[k]).abs().amax(dim=1) for k in pieces]
+        return (b.energies - a.energies + 0.5 * (a.along + b.along) * (b.distances - a.distances)).abs()
+    return (b.forces - a.forces).abs().amax(dim=1)
+
+
+def _chosen(first: Bool[Tensor, " interval"], a: _Scan, b: _Scan) -> _Scan:
+    """Point of a where `first` holds, of b elsewhere."""
+    return _Scan(
+        torch.where(first, a.distances, b.distances),
+        torch.where(first, a.energies, b.energies),
+        torch.where(first[:, None], a.forces, b.forces),
+        torch.where(first, a.along, b.along),
+    )
 
 
 def _kink(potential: Potential, path: _Path, precision: Precision) -> float:

@@ -69,7 +69,7 @@ def periodic_projector(system: System) -> Float[Tensor, "system 3 3"]:
     rows = system.cell.detach() * system.pbc[:, :, None]
     _, singular, right = torch.linalg.svd(rows)
     spanned = (singular > 1e-10 * singular.amax(dim=1, keepdim=True).clamp_min(1e-300)).to(rows.dtype)
-    return torch.einsum("sk,ski,skj->sij", spanned, right, right)
+    return (right * spanned[:, :, None]).transpose(1, 2) @ right
 
 
 def hessian(

@@ -63,7 +63,7 @@ def finetune(
         _shift_references(potential, shift.energies, train_records)
         taught, judged = train_records, valid_records
     else:
-        potential = build_for(lacking, model or MACEConfig.of_size("XS"), shift.energies, config.seed)
+        potential = build_for(lacking, model or MACEConfig.of_size("XS"), shift.energies, config.seed, zbl=False)
         taught, judged = lacking, predictions.residuals(valid_records)
 
         def assemble(correction: Potential) -> Potential:

@@ -65,21 +65,20 @@ def train_from_scratch(
     )
 
 
-def build_for(records: Sequence[Record], model_config: MACEConfig, references: Mapping[int, float], seed: int) -> Model:
-    """An untrained model in the scale of these data: energies in units of the root mean square force times 1 Å, and
-    messages divided by the mean number of neighbours."""
+def build_for(
+    records: Sequence[Record], config: MACEConfig, references: Mapping[int, float], seed: int, *, zbl: bool = True
+) -> Model:
+    """An untrained model in the scale of these data: its unit of energy is the root mean square force × 1 Å, and sums
+    over neighbours are divided by their mean number. `zbl`: with its own nuclear repulsion."""
     forces = [record.labels["forces"].reshape(-1) for record in records if "forces" in record.labels]
     rms = float(torch.cat(forces).square().mean().sqrt()) if forces else 0.0
-    config = replace(
-        model_config,
-        scale=rms if rms > 0 else 1.0,
-        average_neighbours=mean_neighbours(records, model_config.cutoff),
-    )
+    theories = tuple(theories_of(records).values())
     return build(
-        config,
+        replace(config, scale=rms or 1.0, average_neighbours=mean_neighbours(records, config.cutoff)),
         elements=tuple(sorted(references)),
         reference_energies=[references],
-        theories=tuple(theories_of(records).values()),
+        theories=theories if len(theories) == 1 else (),
+        zbl=zbl,
         seed=seed,
     )
 
