@@ -1,8 +1,8 @@
 """Each fault is found by the law that forbids it, and by no law that does not."""
 
-import broken_potentials as broken
 import pytest
 
+import broken_potentials as broken
 from groundstate.laws import LAWS, examine
 
 NVE = ("nve_order", "nve_drift")

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 from groundstate.atoms import GroundstateError, OptionError, nearest
 from groundstate.laws import additivity, derivatives, dynamics, smoothness, symmetry
-from groundstate.laws.precision import Precision, named_precision, precision_of
+from groundstate.laws.noise import precision_of
+from groundstate.laws.precision import Precision, named_precision
 from groundstate.laws.result import LawResult
 from groundstate.laws.specimens import Specimens, prepare
 from groundstate.potentials import Potential
@@ -48,7 +49,7 @@ def examine(
     """Try a potential by the named laws (all by default), in the order of `LAWS`; equal arguments give equal results.
 
     elements   atomic numbers of the specimens; by default three common ones the potential knows
-    precision  'float64' or 'float32', what tolerances apply; by default the coarsest format of its parameters
+    precision  'float64' or 'float32', what tolerances apply; by default see `precision_of`
     progress   called with each result as it is found
     A law during which the potential raises has failed, with the error as its detail: the examination always finishes.
     Raises OptionError for an unknown law, element or precision. Checked: tests/laws.
@@ -56,8 +57,9 @@ def examine(
     for name in laws or ():
         if name not in LAWS:
             raise OptionError("E-LAW-UNKNOWN", f"there is no law '{name}'", fix=nearest(name, LAWS))
-    demanded = precision_of(potential) if precision is None else named_precision(precision)
+    demanded = None if precision is None else named_precision(precision)
     specimens = prepare(potential, elements=elements, seed=seed)
+    demanded = demanded or precision_of(potential, specimens)
     results = []
     for name, law in LAWS.items():
         if laws is None or name in laws:

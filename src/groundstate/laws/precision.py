@@ -52,22 +52,6 @@ PRECISIONS = {
 }
 
 
-def precision_of(potential: Potential) -> Precision:
-    """The coarsest format among the parameters; float64 for a potential without any.
-
-    Raises OptionError for half precision: no law holds there to a useful tolerance.
-    """
-    formats = {str(p.dtype).removeprefix("torch.") for p in potential.parameters() if p.is_floating_point()}
-    for name in sorted(formats - set(PRECISIONS)):
-        raise OptionError(
-            "E-PRECISION",
-            f"the potential computes in {name}",
-            why="forces of that precision obey no law to a useful tolerance",
-            fix="examine it in float32 or float64",
-        )
-    return PRECISIONS["float32" if "float32" in formats else "float64"]
-
-
 def named_precision(name: str) -> Precision:
     """'float64' or 'float32'."""
     if name not in PRECISIONS:

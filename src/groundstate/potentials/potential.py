@@ -45,6 +45,15 @@ class Prediction:
     outputs: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+def identity(description: Mapping[str, Any], parameters: Mapping[str, Tensor]) -> str:
+    """`kind@hash` over what a potential says of itself and its parameters; equal exactly when both are."""
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name, tensor in sorted(parameters.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return f"{description['kind']}@{digest.hexdigest()[:12]}"
+
+
 class Potential(nn.Module, ABC):
     """Anything that gives structures an energy: a network, a public model behind an adapter, a sum of such.
 
@@ -82,12 +91,8 @@ class Potential(nn.Module, ABC):
 
     @final
     def fingerprint(self) -> str:
-        """`kind@hash` over description and parameters: the immutable identity recorded in every result."""
-        digest = hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return f"{self.describe()['kind']}@{digest.hexdigest()[:12]}"
+        """The immutable identity recorded in every result."""
+        return identity(self.describe(), self.state_dict())
 
 
 class Sum(Potential):

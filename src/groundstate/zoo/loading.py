@@ -7,7 +7,7 @@ from typing import Literal
 from groundstate.atoms import ModelError, OptionError
 from groundstate.potentials import Potential, checkpoint
 from groundstate.zoo import chgnet
-from groundstate.zoo.cards import resolve
+from groundstate.zoo.catalogue import resolve
 
 _PICKLES = frozenset({".pt", ".pth", ".model", ".pkl", ".pickle", ".ckpt", ".tar"})
 _FAMILIES = {"chgnet": chgnet.CHGNet}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from groundstate.atoms import Domain, Geometry, LevelOfTheory, ModelError, OptionError, RunError, System
 from groundstate.potentials import Energy, Potential, Prediction
-from groundstate.zoo.cards import Card, resolve
+from groundstate.zoo.catalogue import Card, resolve
 from groundstate.zoo.chgnet.bonds import Bonds
 from groundstate.zoo.chgnet.network import ATOM_CUTOFF, BOND_CUTOFF, Network
 
