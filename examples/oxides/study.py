@@ -237,7 +237,7 @@ def report(
     page = Page(
         "MgO and SrTiO3: from a universal model to one's own",
         lead=f"With {SIZES[-1]} DFT labels the force error of {model.id} on MgO goes from "
-        f"{1000 * before["forces"]:.0f} to {1000 * after["forces"]:.0f} meV/Å, on {len(unseen)} unseen configurations.",
+        f"{1000 * before['forces']:.0f} to {1000 * after['forces']:.0f} meV/Å, on {len(unseen)} unseen configurations.",
     )
     final = learners["fine-tuned"][SIZES[-1]]
     panels = {

@@ -22,7 +22,7 @@ from groundstate.training.preflight import refuse_contradictions
 from groundstate.training.result import TrainResult
 from groundstate.training.run_folder import RunFolder
 from groundstate.training.runs import train
-from groundstate.training.scratch import build_for
+from groundstate.training.scratch import build_for, untrained
 
 CONTINUED = frozenset({"mace"})
 """Kinds of potential whose own weights are trained further; the others get a correction."""
@@ -64,6 +64,7 @@ def finetune(
         taught, judged = train_records, valid_records
     else:
         potential = build_for(lacking, model or MACEConfig.of_size("XS"), shift.energies, config.seed, zbl=False)
+        config = untrained(config)
         taught, judged = lacking, predictions.residuals(valid_records)
 
         def assemble(correction: Potential) -> Potential:

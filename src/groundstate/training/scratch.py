@@ -18,8 +18,9 @@ from groundstate.training.runs import train
 
 _ENOUGH = 200
 """Frames from which the mean number of neighbours is taken; more would not change its second digit."""
-_WHOLE_BOND_ENERGY = 20.0
-"""eV/atom, above the cohesive energy of every element."""
+_UNTRAINED_OFFSET = 20.0
+"""eV/atom, above the cohesive energy of every element: isolated atoms as references leave that to the network, and a
+random network adds its own. Foreign references are refused before, by `fit_reference_energies`."""
 
 
 def train_from_scratch(
@@ -47,11 +48,11 @@ def train_from_scratch(
     elements = {int(z) for record in bonded for z in record.system.numbers.unique()}
     if elements <= isolated.keys():
         references, note = isolated, "energies of isolated atoms among the training frames"
-        train_config = replace(train_config, largest_offset=max(train_config.largest_offset, _WHOLE_BOND_ENERGY))
     else:
         fit = fit_reference_energies(bonded)
         references, note = fit.energies, fit.note
     potential = build_for(bonded, model_config, references, train_config.seed)
+    train_config = untrained(train_config)
     named = dict(zip(symbols(sorted(references)), (references[z] for z in sorted(references)), strict=True))
     return train(
         potential,
@@ -81,6 +82,11 @@ def build_for(
         zbl=zbl,
         seed=seed,
     )
+
+
+def untrained(config: TrainConfig) -> TrainConfig:
+    """The options for a network whose energies mean nothing yet."""
+    return replace(config, largest_offset=max(config.largest_offset, _UNTRAINED_OFFSET))
 
 
 def mean_neighbours(records: Sequence[Record], cutoff: float) -> float:

@@ -109,7 +109,8 @@ class MACEConfig:
     def from_dict(cls, record: Mapping[str, Any]) -> "MACEConfig":
         """Inverse of `as_dict`; unknown fields are refused."""
         _refuse_unknown(record)
-        return replace(cls(), **record)
+        # JSON has lists where the fields are tuples.
+        return replace(cls(), **{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
 
 
 SIZES: dict[str, dict[str, Any]] = {

@@ -24,17 +24,17 @@ from torch.autograd.function import once_differentiable
 from groundstate.equivariant import Constant, degree_slice, dense_coupling, dimension, natural_parity_paths
 from groundstate.potentials.mace.slots import Slots
 
-_BLOCK = 131072
-"""Numbers in one X: half a megabyte in float32, so that the four of them alive at once stay in a core's cache."""
+_BLOCK = 262144
+"""Numbers in one X: one megabyte in float32, so that the four of them alive at once stay in a core's cache."""
 
 
 class _Part(NamedTuple):
-    """One path: where its weights, its output and its couplings lie."""
+    """One path: where its weights, its output and its couplings (among those of its feature) lie."""
 
     path: int
     out: int
     copy: int
-    rows: slice
+    row: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +43,6 @@ class _Plan:
 
     parts: tuple[tuple[_Part, ...], ...]
     copies: tuple[int, ...]
-
-    @property
-    def lmax(self) -> int:
-        return len(self.parts) - 1
 
 
 class Message(nn.Module):
@@ -59,13 +55,12 @@ class Message(nn.Module):
         blocks = dense_coupling(self.paths, lmax_features, lmax_harmonics)
         parts, self._couplings = [], []
         for feature in range(lmax_features + 1):
-            of_feature, coefficients, row = [], [], 0
+            of_feature, coefficients = [], []
             for p, path in enumerate(self.paths):
                 if path.feature == feature:
                     copy = sum(other.out == path.out for other in self.paths[:p])
-                    of_feature.append(_Part(p, path.out, copy, slice(row, row + 2 * path.out + 1)))
+                    of_feature.append(_Part(p, path.out, copy, len(of_feature)))
                     coefficients.append(blocks[p][:, degree_slice(feature)] / average)
-                    row += 2 * path.out + 1
             parts.append(tuple(of_feature))
             self._couplings.append(Constant(np.concatenate(coefficients)))  # [row, a, harmonic]
         self._plan = _Plan(tuple(parts), copies)
@@ -105,13 +100,13 @@ class _Sum(torch.autograd.Function):
     def forward(ctx: Any, plan: _Plan, width: int, index: Tensor, h: Tensor, weights: Tensor, *folded: Tensor) -> Any:
         ctx.plan, ctx.width = plan, width
         ctx.save_for_backward(index, h, weights, *folded)
-        channels, n_rows = h.shape[2], len(folded[0])
-        out = tuple(h.new_empty(2 * l + 1, n_rows, copies, channels) for l, copies in enumerate(plan.copies))
+        out = tuple(h.new_empty(2 * l + 1, len(folded[0]), n, h.shape[2]) for l, n in enumerate(plan.copies))
         for block in _blocks(plan, width, index, h, weights):
-            for x, parts, b in zip(block.gather(h), plan.parts, folded, strict=True):
+            weight, to_out = block.weights(weights), block.outputs(out)
+            for x, b, parts in zip(block.gather(h), block.couplings(folded), plan.parts, strict=True):
                 for part in parts:
-                    product = torch.bmm(b[block.rows, part.rows], block.matrix(x * block.weight(weights, part)))
-                    out[part.out][:, block.rows, part.copy] = product.transpose(0, 1)
+                    product = x * weight[part.path]
+                    to_out[part.out][part.copy].copy_(torch.bmm(b[part.row], block.matrix(product)))
         return out
 
     @staticmethod
@@ -135,71 +130,89 @@ class _SumBackward(torch.autograd.Function):
             [torch.empty_like(b) for b in folded],
         )
         for block in _blocks(plan, width, index, h, weights):
-            gathered = block.empty(h)
-            for x, to_x, parts, b, to_b in zip(
-                block.gather(h), block.degrees(gathered), plan.parts, folded, to_folded, strict=True
+            weight, to_weight, g_out = block.weights(weights), block.weights(to_weights), block.outputs(g)
+            to_gathered = block.empty(h)
+            for x, to_x, b, to_b, parts in zip(
+                block.gather(h),
+                block.degrees(to_gathered),
+                block.couplings(folded),
+                block.couplings(to_folded),
+                plan.parts,
+                strict=True,
             ):
-                to_x.zero_()
-                for part in parts:
-                    weight, g_part = block.weight(weights, part), block.cotangent(g, part)
-                    to_b[block.rows, part.rows] = torch.bmm(g_part, block.matrix(x * weight).transpose(1, 2))
-                    to_product = torch.bmm(b[block.rows, part.rows].transpose(1, 2), g_part).view_as(x)
-                    to_x.addcmul_(to_product, weight)
-                    block.weight(to_weights, part).copy_(to_product.mul_(x).sum(1, keepdim=True))
-            block.scatter(gathered, to_h)
+                for k, part in enumerate(parts):
+                    g_part, w = g_out[part.out][part.copy], weight[part.path]
+                    to_b[part.row].copy_(torch.bmm(g_part, block.matrix(x * w).transpose(1, 2)))
+                    to_product = torch.bmm(b[part.row].transpose(1, 2), g_part).view_as(x)
+                    _add_product(to_x, to_product, w, first=k == 0)
+                    _contract(to_weight[part.path], to_product, x)
+            block.scatter(to_gathered, to_h)
         return (to_h, to_weights, *to_folded)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, v_h: Tensor, v_weights: Tensor, *v_folded: Tensor) -> Any:
         """Of φ = ⟨v, backward⟩ = Σ g · (B dX + v_B X) with dX = v_h R + h v_R, by g, h, R and, if asked, B."""
-        plan, width = ctx.plan, ctx.width
+        plan = ctx.plan
         index, h, weights, *rest = ctx.saved_tensors
         v_h, v_weights = v_h.contiguous(), v_weights.contiguous()
         folded, g = rest[: len(plan.parts)], rest[len(plan.parts) :]
         to_h, to_weights, to_g = torch.zeros_like(h), torch.empty_like(weights), [torch.empty_like(x) for x in g]
         need_b = any(ctx.needs_input_grad[5 : 5 + len(folded)])
-        to_folded = [torch.empty_like(b) if need_b else None for b in folded]
-        for block in _blocks(plan, width, index, h, weights):
-            gathered = block.empty(h)
-            for x, v_x, to_x, parts, b, v_b, to_b in zip(
+        to_folded = [torch.empty_like(b) for b in folded] if need_b else [None] * len(folded)
+        for block in _blocks(plan, ctx.width, index, h, weights):
+            weight, v_weight, to_weight = (block.weights(w) for w in (weights, v_weights, to_weights))
+            g_out, to_out, to_gathered = block.outputs(g), block.outputs(to_g), block.empty(h)
+            for x, v_x, to_x, b, v_b, to_b, parts in zip(
                 block.gather(h),
                 block.gather(v_h),
-                block.degrees(gathered),
+                block.degrees(to_gathered),
+                block.couplings(folded),
+                block.couplings(v_folded),
+                block.couplings(to_folded) if need_b else to_folded,
                 plan.parts,
-                folded,
-                v_folded,
-                to_folded,
                 strict=True,
             ):
-                to_x.zero_()
-                for part in parts:
-                    rows = (block.rows, part.rows)
-                    weight, v_weight = block.weight(weights, part), block.weight(v_weights, part)
-                    g_part = block.cotangent(g, part)
-                    tangent = (x * v_weight).addcmul_(v_x, weight)
-                    out = torch.bmm(b[rows], block.matrix(tangent))
+                for k, part in enumerate(parts):
+                    w, v_w, g_part = weight[part.path], v_weight[part.path], g_out[part.out][part.copy]
+                    tangent = (x * v_w).addcmul_(v_x, w)
+                    out = torch.bmm(b[part.row], block.matrix(tangent))
                     if to_b is not None:
-                        to_b[rows] = torch.bmm(g_part, block.matrix(tangent).transpose(1, 2))
-                    out.baddbmm_(v_b[rows], block.matrix(torch.mul(x, weight, out=tangent)))
-                    block.cotangent(to_g, part).copy_(out)
-                    to_product = torch.bmm(b[rows].transpose(1, 2), g_part).view_as(x)
-                    to_tangent = torch.bmm(v_b[rows].transpose(1, 2), g_part).view_as(x)
-                    to_x.addcmul_(to_product, v_weight).addcmul_(to_tangent, weight)
-                    to_weight = to_tangent.mul_(x).addcmul_(to_product, v_x)
-                    block.weight(to_weights, part).copy_(to_weight.sum(1, keepdim=True))
-            block.scatter(gathered, to_h)
+                        to_b[part.row].copy_(torch.bmm(g_part, block.matrix(tangent).transpose(1, 2)))
+                    product = torch.mul(x, w, out=tangent)
+                    to_out[part.out][part.copy].copy_(out.baddbmm_(v_b[part.row], block.matrix(product)))
+                    to_product = torch.bmm(b[part.row].transpose(1, 2), g_part).view_as(x)
+                    to_tangent = torch.bmm(v_b[part.row].transpose(1, 2), g_part).view_as(x)
+                    _add_product(to_x, to_product, v_w, first=k == 0)
+                    _add_product(to_x, to_tangent, w)
+                    _contract(to_weight[part.path], to_tangent, x)
+                    _contract(to_weight[part.path], to_product, v_x, add=True)
+            block.scatter(to_gathered, to_h)
         return (None, None, None, to_h, to_weights, *to_folded, *to_g)
+
+
+def _add_product(total: Tensor, x: Tensor, weight: Tensor, *, first: bool = False) -> None:
+    """total += x · weight."""
+    if first:
+        torch.mul(x, weight, out=total)
+    else:
+        total.addcmul_(x, weight)
+
+
+def _contract(total: Tensor, x: Tensor, y: Tensor, *, add: bool = False) -> None:
+    """total[row, 1, ·] (+)= Σ_a x[row, a, ·] y[row, a, ·]; product by product, which beats forming all and adding up."""
+    for a in range(x.shape[1]):
+        _add_product(total, x[:, a : a + 1], y[:, a : a + 1], first=a == 0 and not add)
 
 
 @dataclass(frozen=True, eq=False)
 class _Block:
     """A range of rows, and the views of every operand that belong to it."""
 
+    plan: _Plan
     rows: slice
     width: int
     index: Int[Tensor, " index"]
-    lmax: int
 
     @property
     def n_rows(self) -> int:
@@ -207,40 +220,45 @@ class _Block:
 
     def empty(self, h: Tensor) -> Tensor:
         """Room for the features of all neighbours: [row, irrep, width · channel]."""
-        return h.new_empty(self.n_rows, dimension(self.lmax), self.width * h.shape[2])
+        return h.new_empty(self.n_rows, len(h), self.width * h.shape[2])
 
     def degrees(self, gathered: Tensor) -> tuple[Tensor, ...]:
-        return gathered.split([2 * l + 1 for l in range(self.lmax + 1)], dim=1)
+        """The same by degree: [row, 2l+1, width · channel]."""
+        return gathered.split([2 * l + 1 for l in range(len(self.plan.parts))], dim=1)
 
     def gather(self, h: Tensor) -> tuple[Tensor, ...]:
-        """Features of the neighbours by degree: [row, 2l+1, width · channel]."""
+        """Features of the neighbours by degree."""
         return self.degrees(h.view(-1, h.shape[2]).index_select(0, self.index).view(self.n_rows, len(h), -1))
 
     def scatter(self, gathered: Tensor, h: Tensor) -> None:
         """Add what neighbours got to their atoms."""
         h.view(-1, h.shape[2]).index_add_(0, self.index, gathered.view(-1, h.shape[2]))
 
-    def weight(self, weights: Tensor, part: _Part) -> Tensor:
-        """[row, 1, width · channel] of one path."""
-        slots = slice(self.rows.start * self.width, self.rows.stop * self.width)
-        return weights[part.path, slots].view(self.n_rows, 1, -1)
-
     def matrix(self, x: Tensor) -> Tensor:
         """X as a matrix for each row: [row, (2l+1) · width, channel]."""
         return x.view(self.n_rows, x.shape[1] * self.width, -1)
 
-    def cotangent(self, g: Sequence[Tensor], part: _Part) -> Tensor:
-        """[row, 2l+1, channel] of one path's output."""
-        return g[part.out][:, self.rows, part.copy].transpose(0, 1)
+    def weights(self, weights: Tensor) -> tuple[Tensor, ...]:
+        """For each path [row, 1, width · channel]."""
+        slots = slice(self.rows.start * self.width, self.rows.stop * self.width)
+        return weights[:, slots].view(len(weights), self.n_rows, 1, -1).unbind(0)
+
+    def couplings(self, folded: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+        """For each degree of the feature and each path [row, 2l_out+1, (2l+1) · width]."""
+        sizes = [[2 * part.out + 1 for part in parts] for parts in self.plan.parts]
+        return [b[self.rows].split(rows, dim=1) for b, rows in zip(folded, sizes, strict=True)]
+
+    def outputs(self, g: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+        """For each degree and copy [row, 2l+1, channel]."""
+        return [x[:, self.rows].permute(2, 1, 0, 3).unbind(0) for x in g]
 
 
 def _blocks(plan: _Plan, width: int, index: Tensor, h: Tensor, weights: Tensor) -> Iterator[_Block]:
     """Ranges of rows of about equal length, each within the budget."""
-    irreps, channels = dimension(plan.lmax), h.shape[2]
+    irreps, channels = dimension(len(plan.parts) - 1), h.shape[2]
     n_rows = weights.shape[1] // width
-    pieces = -(-n_rows * width * channels * (2 * plan.lmax + 1) // _BLOCK)
+    pieces = -(-n_rows * width * channels * (2 * len(plan.parts) - 1) // _BLOCK)
     step = -(-n_rows // max(pieces, 1))
     for start in range(0, n_rows, step):
         rows = slice(start, min(start + step, n_rows))
-        chosen = index[rows.start * irreps * width : rows.stop * irreps * width]
-        yield _Block(rows, width, chosen, plan.lmax)
+        yield _Block(plan, rows, width, index[rows.start * irreps * width : rows.stop * irreps * width])

@@ -104,4 +104,4 @@ class RadialNetwork(nn.Module):
         x = basis
         for weight in self.hidden:
             x = nn.functional.silu(x @ (weight / math.sqrt(len(weight)))) * SILU_SCALE
-        return torch.matmul(x * envelope, self.last / math.sqrt(self.last.shape[1]))
+        return torch.bmm((x * envelope).expand(len(self.last), -1, -1), self.last / math.sqrt(self.last.shape[1]))

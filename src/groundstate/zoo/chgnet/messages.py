@@ -161,11 +161,11 @@ class _GatedSum(torch.autograd.Function):
         inputs, wanted = ctx.saved_tensors, ctx.needs_input_grad[1:]
         if not torch.is_grad_enabled():
             return None, *_slopes(ctx.plan, slopes[0], wanted, *inputs)
-        # A second derivative will be taken of what is returned here. The aliases keep the inputs apart: one may have been
-        # made from another, and the way through that is not part of this derivative.
+        # A second derivative will be taken of what is returned here. Aliases keep the inputs apart: where one was made
+        # from another, the way through it is no part of this derivative.
         aliases = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
-        leaves = [alias for alias, asked in zip(aliases, wanted, strict=True) if asked]
-        found = iter(torch.autograd.grad(ctx.plan.plain(*aliases), leaves, slopes[0], create_graph=True))
+        asked_of = [alias for alias, asked in zip(aliases, wanted, strict=True) if alias is not None and asked]
+        found = iter(torch.autograd.grad(ctx.plan.plain(*aliases), asked_of, slopes[0], create_graph=True))
         return None, *(next(found) if asked else None for asked in wanted)
 
 
