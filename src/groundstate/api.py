@@ -10,11 +10,10 @@ Options are those of `RelaxConfig`, `MDConfig` and `TrainConfig`. One bad struct
 result.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -34,7 +33,8 @@ from groundstate.simulation import relax as relax_systems
 from groundstate.training import ErrorTable, TrainConfig, TrainResult, evaluate_errors, train_from_scratch
 from groundstate.training import finetune as finetune_records
 
-Source = str | os.PathLike[str] | Atoms | System | Sequence[Any]
+File: TypeAlias = str | Path
+Source: TypeAlias = str | Path | Atoms | System | Sequence[Any]
 
 __all__ = [
     "LoadedModel",
@@ -84,17 +84,17 @@ class Predicted:
         return Record(self.system, dict(self.values))
 
 
-def load(model: "str | os.PathLike[str] | Potential | LoadedModel") -> LoadedModel:
+def load(model: "File | Potential | LoadedModel") -> LoadedModel:
     """A public model by name, or a model file by path; names resolve to an immutable id, an unknown one is refused."""
     if isinstance(model, LoadedModel):
         return model
-    potential = model if isinstance(model, Potential) else zoo.load(os.fspath(model))
+    potential = model if isinstance(model, Potential) else zoo.load(model)
     return LoadedModel(potential, potential.fingerprint())
 
 
 def systems(source: Source) -> list[System]:
     """Every structure of a source, one `System` each."""
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, str | Path):
         return [record.system for record in read(source).records]
     if isinstance(source, Atoms):
         return [from_ase(source)]
@@ -122,10 +122,9 @@ def predict(
         if verdict.problems:
             results[i] = Predicted(structures[i], {}, verdict.problems[0], (), loaded.id)
     for members in _packed([i for i in range(len(structures)) if i not in results], structures, max_atoms):
-        for i, outcome in zip(members, _computed([structures[i] for i in members], loaded, want), strict=True):
-            refused = isinstance(outcome, GroundstateError)
-            values = {} if refused else outcome
-            problem = outcome if refused else None
+        for i, (values, problem) in zip(
+            members, _computed([structures[i] for i in members], loaded, want), strict=True
+        ):
             results[i] = Predicted(structures[i], values, problem, tuple(verdicts[i].notes), loaded.id)
         progress(Progress(len(results), len(structures), "structures"))
     return [results[i] for i in range(len(structures))]
@@ -137,7 +136,7 @@ def relax(
     *,
     fixed_atoms: Tensor | None = None,
     allow: Allowances | None = None,
-    output: str | os.PathLike[str] | None = None,
+    output: File | None = None,
     progress: Callback = silent,
     **options: Any,
 ) -> list[RelaxResult]:
@@ -160,7 +159,7 @@ def md(
     *,
     fixed_atoms: Tensor | None = None,
     allow: Allowances | None = None,
-    output: str | os.PathLike[str] | None = None,
+    output: File | None = None,
     progress: Callback = silent,
     **options: Any,
 ) -> list[MDResult]:
@@ -177,7 +176,7 @@ def md(
     )
 
 
-def evaluate(source: str | os.PathLike[str] | Sequence[Record], model: Any) -> ErrorTable:
+def evaluate(source: File | Sequence[Record], model: Any) -> ErrorTable:
     """Errors of a model on labelled structures."""
     return evaluate_errors(load(model).potential, _records(source))
 
@@ -188,9 +187,9 @@ def laws(model: Any, **options: Any) -> list[LawResult]:
 
 
 def train(
-    train_source: str | os.PathLike[str] | Sequence[Record],
-    valid_source: str | os.PathLike[str] | Sequence[Record],
-    output: str | os.PathLike[str],
+    train_source: File | Sequence[Record],
+    valid_source: File | Sequence[Record],
+    output: File,
     *,
     model: MACEConfig | None = None,
     progress: bool = False,
@@ -211,9 +210,9 @@ def train(
 
 def finetune(
     base: Any,
-    train_source: str | os.PathLike[str] | Sequence[Record],
-    valid_source: str | os.PathLike[str] | Sequence[Record],
-    output: str | os.PathLike[str],
+    train_source: File | Sequence[Record],
+    valid_source: File | Sequence[Record],
+    output: File,
     *,
     model: MACEConfig | None = None,
     progress: bool = False,
@@ -248,8 +247,8 @@ def with_results(system: System, values: Mapping[str, Tensor]) -> Atoms:
     return atoms
 
 
-def _records(source: str | os.PathLike[str] | Sequence[Record]) -> Sequence[Record]:
-    return read(source).records if isinstance(source, str | os.PathLike) else source
+def _records(source: File | Sequence[Record]) -> Sequence[Record]:
+    return read(source).records if isinstance(source, str | Path) else source
 
 
 def _configured(kind: Any, options: Mapping[str, Any]) -> Any:
@@ -281,7 +280,7 @@ def _packed(members: Sequence[int], structures: Sequence[System], max_atoms: int
 
 def _computed(
     structures: Sequence[System], loaded: LoadedModel, want: Sequence[str]
-) -> list[dict[str, Tensor] | GroundstateError]:
+) -> list[tuple[dict[str, Tensor], GroundstateError | None]]:
     """Values or the refusal of each structure; a batch that is refused is tried one by one."""
     batch = System.batch(structures)
     try:
@@ -289,13 +288,12 @@ def _computed(
         refuse_not_finite(found, batch)
     except GroundstateError as error:
         if len(structures) == 1:
-            return [error]
+            return [({}, error)]
         return [_computed([single], loaded, want)[0] for single in structures]
     ptr = batch.system_ptr.tolist()
-    return [
-        {
-            name: value[s] if quantity(name).per == "system" else value[ptr[s] : ptr[s + 1]]
-            for name, value in found.items()
-        }
-        for s in range(len(structures))
-    ]
+
+    def of(s: int) -> dict[str, Tensor]:
+        atoms = slice(ptr[s], ptr[s + 1])
+        return {name: value[s if quantity(name).per == "system" else atoms] for name, value in found.items()}
+
+    return [(of(s), None) for s in range(len(structures))]

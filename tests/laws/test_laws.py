@@ -9,7 +9,7 @@ import torch
 
 from groundstate.atoms import OptionError, check
 from groundstate.laws import LAWS, as_table, examine, precision_of, prepare
-from groundstate.laws.derivatives import _slope, _steps
+from groundstate.laws.derivatives import _Stencil
 from groundstate.potentials import ZBL, Model, Potential, ReferenceEnergies, Sum
 from toys import lennard_jones
 
@@ -107,18 +107,20 @@ def test_specimens_are_acceptable_structures_of_known_elements() -> None:
 
 def test_precision_is_that_of_the_coarsest_parameter() -> None:
     potential = lennard_jones()
-    assert precision_of(potential).name == "float64"
+    specimens = prepare(potential, elements=[29])
+    assert precision_of(potential, specimens).name == "float64"
     potential.register_parameter("weight", torch.nn.Parameter(torch.zeros(1, dtype=torch.float32)))
-    assert precision_of(potential).name == "float32"
+    assert precision_of(potential, specimens).name == "float32"
     potential.register_parameter("rough", torch.nn.Parameter(torch.zeros(1, dtype=torch.float16)))
     with pytest.raises(OptionError, match="float16"):
-        precision_of(potential)
+        precision_of(potential, specimens)
 
 
 def test_the_finite_difference_is_exact_for_a_polynomial_of_degree_six() -> None:
-    t = _steps(0.1)
+    stencil = _Stencil.reaching(0.1)
+    t = stencil.displacements
     energies = 3 + 2 * t - t**2 + 5 * t**3 + t**4 - 7 * t**5 + t**6
-    assert math.isclose(float(_slope(energies, t)), 2.0, rel_tol=1e-11)
+    assert math.isclose(stencil.slope(energies), 2.0, rel_tol=1e-11)
 
 
 def test_conditions_a_potential_needs_are_stated() -> None:

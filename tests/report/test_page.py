@@ -42,8 +42,12 @@ def test_figures_show_every_series() -> None:
         {"energy (eV)": {"before": ([1, 2], [1, 3]), "after": ([1, 2], [1, 2])}, "force (eV/Å)": {}}
         | {"force (eV/Å)": {"before": ([0.0], [0.1])}}
     )
-    assert len(figure.axes) == 2
+    assert len(figure.axes) == 4
     assert [line.get_label() for line in figure.axes[0].lines[:2]] == ["before", "after"]
     assert len(bars({"a": 1.0, "b": 2.0}, "y").axes[0].patches) == 2
     assert len(structures({"Cu": fcc()}).axes[0].patches) >= 4
+    assert [line.get_label() for line in curves({"a": ([1], [1])}, "x", "y", levels={"b": 2.0}).axes[0].lines] == [
+        "a",
+        "b",
+    ]
     assert curves({"a": ([1, 10], [1, 10])}, "x", "y", logarithmic=True).axes[0].get_xscale() == "log"

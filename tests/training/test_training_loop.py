@@ -20,6 +20,7 @@ CONFIG = TrainConfig(
     epochs=16,
     batch_size=6,
     weights={"energy": 1.0, "forces": 1.0, "stress": 10.0},
+    loss="huber",
     learning_rate=0.5,
     ema_decay=0.9,
     largest_offset=10.0,

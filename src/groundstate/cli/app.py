@@ -17,7 +17,7 @@ output = Console(highlight=False)
 
 
 # Typer carries click inside or beside it, depending on its version; its public exceptions lead to the right classes.
-_UsageError = typer.BadParameter.__mro__[1]
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 class Verbs(TyperGroup):

@@ -109,7 +109,7 @@ def doctor(as_json: opt.Json = False) -> int:
         "torch threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none: computing on the CPU",
     }
-    packages = []
+    packages: list[dict[str, str | None]] = []
     for package, install in _PACKAGES.items():
         try:
             packages.append({"package": package, "version": version(package), "install": ""})

@@ -40,35 +40,31 @@ def ask(potential: Potential, system: System, graph: Graph | None = None) -> Ans
     return Answer(**values)
 
 
-def scale_of(answer: Answer) -> float:
-    """Largest finite force component, at least 0.1 eV/Å."""
-    return max(_largest_finite(answer.forces), 0.1)
+def scale_of(values: Tensor, least: float = 0.1) -> float:
+    """Largest finite magnitude, at least `least`: of forces the scale in eV/Å to which deviations are compared."""
+    return max(float(values.nan_to_num(0.0, 0.0, 0.0).abs().max()), least)
 
 
 def compare(specimen: str, found: Answer, expected: Answer, precision: Precision) -> list[Deviation]:
     """Deviations of two answers for one structure that should be equal."""
-    n_atoms, scale = found.forces.shape[0], scale_of(expected)
+    n_atoms, scale = found.forces.shape[0], scale_of(expected.forces)
     # An energy cannot be more exact than the rounding of its own magnitude.
-    rounding = 64 * precision.epsilon * _largest_finite(expected.energy) / n_atoms
-    stiff = max(scale, _largest_finite(expected.strain_gradient) / n_atoms)
+    rounding = 64 * precision.epsilon * scale_of(expected.energy, least=0.0) / n_atoms
+    stiff = max(scale, scale_of(expected.strain_gradient, least=0.0) / n_atoms)
     return [
-        Deviation("energy", specimen, largest(found.energy - expected.energy) / n_atoms,
+        Deviation("energy", specimen, magnitude(found.energy - expected.energy) / n_atoms,
                   precision.energy * scale + rounding, "eV/atom"),
-        Deviation("forces", specimen, largest(found.forces - expected.forces), precision.forces * scale, "eV/Å"),
-        Deviation("strain gradient", specimen, largest(found.strain_gradient - expected.strain_gradient) / n_atoms,
+        Deviation("forces", specimen, magnitude(found.forces - expected.forces), precision.forces * scale, "eV/Å"),
+        Deviation("strain gradient", specimen, magnitude(found.strain_gradient - expected.strain_gradient) / n_atoms,
                   precision.forces * stiff, "eV/atom"),
     ]  # fmt: skip
 
 
-def largest(values: Tensor) -> float:
+def magnitude(values: Tensor) -> float:
     """Largest magnitude; infinite when any value is not finite, 0 of nothing."""
     if not torch.isfinite(values).all():
         return math.inf
     return float(values.abs().max()) if values.numel() else 0.0
-
-
-def _largest_finite(values: Tensor) -> float:
-    return float(values.nan_to_num(0.0, 0.0, 0.0).abs().max())
 
 
 def compare_all(found: Mapping[str, Answer], expected: Mapping[str, Answer], precision: Precision) -> list[Deviation]:

@@ -16,16 +16,25 @@ ORDER = 4
 
 
 def force_noise(potential: Potential, system: System, *, seed: int = 0) -> float:
-    """Root mean square rounding noise of a force component, eV/Å, for one structure.
+    """Root mean square rounding noise of a force component of one structure, eV/Å: no relaxation converges below it."""
+    return _noise(potential, system, "forces", seed)
 
-    No relaxation converges below it. Fourth differences of the forces at sixteen places 1e-5 Å apart on a random line
-    leave nothing of a smooth force, and of independent noise √70 times itself (√ of the sum of squared binomials).
+
+def energy_noise(potential: Potential, system: System, *, seed: int = 0) -> float:
+    """Root mean square rounding noise of the energy of one structure, eV."""
+    return _noise(potential, system, "energy", seed)
+
+
+def _noise(potential: Potential, system: System, quantity: str, seed: int) -> float:
+    """Fourth differences at sixteen places 1e-5 Å apart on a random line.
+
+    They leave nothing of a smooth quantity, and of independent noise √70 times itself (√ of summed squared binomials).
     """
     generator = torch.Generator().manual_seed(seed)
     line = torch.randn(system.n_atoms, 3, dtype=torch.float64, generator=generator).to(system.device)
     copies = [system.replace(positions=system.positions + k * STEP * line) for k in range(POINTS)]
-    forces = evaluate(potential, System.batch(copies), ("forces",))["forces"].to("cpu", torch.float64)
-    differences = forces.reshape(POINTS, -1).diff(n=ORDER, dim=0)
+    values = evaluate(potential, System.batch(copies), (quantity,))[quantity].to("cpu", torch.float64)
+    differences = values.reshape(POINTS, -1).diff(n=ORDER, dim=0)
     return float(differences.square().mean().sqrt()) / math.sqrt(math.comb(2 * ORDER, ORDER))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from groundstate.atoms import System
 from groundstate.atoms.elements import element, symbols
-from groundstate.laws.answers import largest
+from groundstate.laws.answers import magnitude
 from groundstate.laws.precision import Precision
 from groundstate.laws.result import Deviation, LawResult, verdict
 from groundstate.laws.specimens import Specimens, prepared
@@ -189,4 +189,4 @@ def _kink(potential: Potential, path: _Path, precision: Precision) -> float:
     step = 3 * precision.displacement
     offsets = step * torch.tensor([-2.0, -1.0, 1.0, 2.0], dtype=torch.float64)
     force = _measure(potential, path, potential.cutoff + offsets).forces
-    return largest((force[3] - force[2]) - (force[1] - force[0])) / step
+    return magnitude((force[3] - force[2]) - (force[1] - force[0])) / step

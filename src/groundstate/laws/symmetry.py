@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groundstate.atoms import System, VerletList, find_neighbours
-from groundstate.laws.answers import Answer, ask, compare, largest
+from groundstate.laws.answers import Answer, ask, compare, magnitude
 from groundstate.laws.precision import Precision
 from groundstate.laws.result import Deviation, LawResult, verdict
 from groundstate.laws.specimens import OPEN_THICKNESS, Specimens
@@ -142,7 +142,7 @@ def determinism(potential: Potential, specimens: Specimens, precision: Precision
     for system in specimens.structures.values():
         first, second = ask(potential, system), ask(potential, system)
         for name in ("energy", "forces", "strain_gradient"):
-            unequal = max(unequal, largest(getattr(first, name) - getattr(second, name)))
+            unequal = max(unequal, magnitude(getattr(first, name) - getattr(second, name)))
     return verdict("determinism", [Deviation("any output", "any specimen", unequal, 1e-300, "eV, eV/Å")])
 
 

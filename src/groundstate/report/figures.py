@@ -6,28 +6,33 @@ import numpy as np
 from ase.visualize.plot import plot_atoms
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
 from groundstate.atoms import System
 from groundstate.data import to_ase
 
+_INK = "#1b2430"
 _COLOURS = ("#0b6e6e", "#d1495b", "#edae49", "#30638e", "#7a5195", "#5b6675")
 
 
 def parity(panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]]) -> Figure:
-    """Predicted against reference: one panel per quantity (its key names quantity and unit), one colour per model."""
-    figure = Figure(figsize=(4.2 * len(panels), 4.0), layout="constrained")
-    for axes, (label, series) in zip(_row(figure, len(panels)), panels.items(), strict=True):
-        values = []
+    """Predicted against reference, and below the errors on their own scale: a column per quantity, a colour per model.
+
+    The key of a panel names quantity and unit.
+    """
+    figure = Figure(figsize=(4.2 * len(panels), 5.6), layout="constrained")
+    rows = figure.subplots(2, len(panels), squeeze=False, sharex="col", height_ratios=(2, 1))
+    for (upper, lower), (label, series) in zip(rows.T, panels.items(), strict=True):
         for (name, (reference, predicted)), colour in zip(series.items(), _COLOURS, strict=False):
             x, y = np.asarray(reference).ravel(), np.asarray(predicted).ravel()
-            axes.plot(x, y, ".", ms=4, alpha=0.6, color=colour, label=name)
-            values += [x, y]
-        low, high = min(v.min() for v in values), max(v.max() for v in values)
-        axes.plot([low, high], [low, high], "-", lw=0.8, color="#1b2430", zorder=0)
-        axes.set(xlabel=f"reference {label}", ylabel=f"predicted {label}")
-        axes.set_aspect("equal", "datalim")
-        axes.legend(frameon=False)
+            upper.plot(x, y, ".", ms=4, alpha=0.6, color=colour, label=name)
+            lower.plot(x, y - x, ".", ms=4, alpha=0.6, color=colour)
+        upper.axline((0, 0), slope=1, lw=0.8, color=_INK, zorder=0)
+        lower.axhline(0, lw=0.8, color=_INK, zorder=0)
+        upper.set_ylabel(f"predicted {label}")
+        lower.set(xlabel=f"reference {label}", ylabel="error")
+        upper.legend(frameon=False)
     return figure
 
 
@@ -38,18 +43,30 @@ def curves(
     *,
     logarithmic: bool = False,
     markers: bool = False,
+    levels: Mapping[str, float] | None = None,
 ) -> Figure:
-    """y against x for several series; the labels carry the units."""
+    """y against x for several series, and named horizontal levels to compare with; the labels carry the units."""
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     (axes,) = _row(figure, 1)
     for (name, (x, y)), colour in zip(series.items(), _COLOURS, strict=False):
         axes.plot(np.asarray(x), np.asarray(y), "o-" if markers else "-", lw=1.4, ms=5, color=colour, label=name)
+    for (name, level), style in zip((levels or {}).items(), ("--", ":", "-."), strict=False):
+        axes.axhline(level, ls=style, lw=1.2, color=_INK, label=name)
     axes.set(xlabel=x_label, ylabel=y_label)
     if logarithmic:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        for axis, scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
+            scale("log")
+            axis.set_major_formatter(FuncFormatter(_plain))
+            axis.set_minor_formatter(FuncFormatter(_plain))
+        axes.tick_params(which="minor", labelsize="small")
     axes.legend(frameon=False)
     return figure
+
+
+def _plain(value: float, _: int) -> str:
+    """2, 5 and 10 rather than powers, and only those."""
+    leading = value / 10 ** np.floor(np.log10(value))
+    return f"{value:g}" if min(abs(leading - known) for known in (1, 2, 5)) < 1e-6 else ""
 
 
 def bars(values: Mapping[str, float], y_label: str) -> Figure:

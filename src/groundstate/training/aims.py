@@ -56,7 +56,7 @@ class FitLabels:
 
     name = "fit labels"
 
-    def __init__(self, weights: Mapping[str, float], *, loss: str = "huber", huber_delta: float = 0.01) -> None:
+    def __init__(self, weights: Mapping[str, float], *, loss: str = "mse", huber_delta: float = 0.01) -> None:
         self.weights = {name: weight for name, weight in weights.items() if weight > 0}
         self._huber_delta = {"huber": huber_delta, "mse": None}[loss]
 

@@ -14,16 +14,17 @@ MAY_CHANGE_ON_RESUME = frozenset(
 
 
 def _default_weights() -> dict[str, float]:
-    return {"energy": 1.0, "forces": 10.0}
+    return {"energy": 100.0, "forces": 10.0}
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Options of the training loop.
+    """Options of the training loop. Learning rate, batch, loss and weights were chosen on 50 validation frames of
+    acetylacetone at 300 K, by the error that a fixed time of training of a small MACE reaches.
 
     batch_size   structures per step; `max_atoms`, where given, packs batches up to that many atoms instead
     weights      quantity → weight w in Σ_q w_q · mean ρ(error_q); extensive quantities count per atom; base units
-    loss         ρ: "huber" with corner `huber_delta` (in the quantity's unit), or "mse"
+    loss         ρ: "mse", or "huber" with corner `huber_delta` (in the quantity's unit) where labels have outliers
     missing      "refuse": every frame carries every weighted label; "mask": absent labels are left out of the means
     schedule     after a linear warm-up over `warmup_epochs`: "cosine" down to `final_learning_rate_fraction`, "plateau"
                  (× `plateau_factor` after `plateau_patience` epochs without a better validation loss), or "constant".
@@ -36,13 +37,13 @@ class TrainConfig:
     """
 
     epochs: int = 200
-    batch_size: int = 8
+    batch_size: int = 4
     max_atoms: int | None = None
     weights: Mapping[str, float] = field(default_factory=_default_weights)
-    loss: str = "huber"
+    loss: str = "mse"
     huber_delta: float = 0.01
     missing: str = "refuse"
-    learning_rate: float = 0.01
+    learning_rate: float = 0.02
     optimiser: str = "adam"
     weight_decay: float = 0.0
     schedule: str = "cosine"

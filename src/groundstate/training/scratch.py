@@ -46,7 +46,7 @@ def train_from_scratch(
     }
     bonded = [record for record in train_records if not _is_isolated(record, model_config.cutoff)]
     elements = {int(z) for record in bonded for z in record.system.numbers.unique()}
-    if elements <= isolated.keys():
+    if elements and elements <= isolated.keys():
         references, note = isolated, "energies of isolated atoms among the training frames"
     else:
         fit = fit_reference_energies(bonded)

@@ -64,11 +64,10 @@ class Gate:
         gate = layer_norm(gate, gate.shape[1:], *self.norms[1])
         return silu(core) * torch.sigmoid(gate)
 
-    def slopes(self, mixed: Tensor, slope: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The message, and ∂/∂mixed of Σ slope·weight·message: the derivative of `message`, term by term."""
-        open_, hidden = _sigmoid(mixed), mixed
-        if self.second is not None:
-            hidden = mixed * open_
+    def slopes(self, mixed: Tensor, slope: Tensor, weight: Tensor | None, out: Tensor) -> Tensor:
+        """The message; ∂/∂mixed of Σ slope·weight·message, the derivative of `message` term by term, goes to `out`."""
+        opened = _sigmoid(mixed)
+        hidden = mixed if self.second is None else mixed * opened
         core, gate = hidden.chunk(2, dim=1)
         if self.second is not None:
             core, gate = linear(core, *self.second[0]), linear(gate, *self.second[1])
@@ -88,9 +87,11 @@ class Gate:
         d_core = backward(d_core, core, width, core_mean, core_scale, *self.norms[0], only_input)[0]
         d_gate = backward(d_gate, gate, width, gate_mean, gate_scale, *self.norms[1], only_input)[0]
         if self.second is None:
-            return message, torch.cat([d_core, d_gate], dim=1)
-        d_hidden = torch.cat([d_core @ self.second[0][0], d_gate @ self.second[1][0]], dim=1)
-        return message, d_hidden.mul_(open_ + hidden * (1 - open_))
+            torch.cat([d_core, d_gate], dim=1, out=out)
+        else:
+            d_hidden = torch.cat([d_core @ self.second[0][0], d_gate @ self.second[1][0]], dim=1)
+            torch.mul(d_hidden, hidden.mul_(1 - opened).add_(opened), out=out)
+        return message
 
 
 def gated_sum(
@@ -124,8 +125,9 @@ class _Plan:
 
     def mixed(self, part: slice, rows: Tensor, tables: Sequence[Tensor]) -> Tensor:
         total = rows[part]
-        for table, index in zip(tables, self.indices, strict=True):
-            total = total + table.index_select(0, index[part])
+        for n, (table, index) in enumerate(zip(tables, self.indices, strict=True)):
+            heard = table.index_select(0, index[part])
+            total = total + heard if n == 0 else total.add_(heard)
         return total
 
     def plain(self, rows: Tensor, weight: Tensor | None, *tables: Tensor) -> Tensor:
@@ -172,21 +174,21 @@ class _GatedSum(torch.autograd.Function):
 def _slopes(
     plan: _Plan, slope: Tensor, wanted: Sequence[bool], rows: Tensor, weight: Tensor | None, *tables: Tensor
 ) -> list[Tensor | None]:
-    inputs = (rows, weight, *tables)
-    found = [torch.zeros_like(x) if x is not None and asked else None for x, asked in zip(inputs, wanted, strict=True)]
-    d_rows, d_weight, *d_tables = found
+    d_rows = torch.empty_like(rows)
+    d_weight = torch.empty_like(weight) if weight is not None and wanted[1] else None
+    d_tables = [torch.zeros_like(table) if asked else None for table, asked in zip(tables, wanted[2:], strict=True)]
     for part in plan.blocks(rows):
         local = slope[part] if plan.target is None else slope.index_select(0, plan.target[0][part])
-        mixed = plan.mixed(part, rows, tables)
-        message, d_mixed = plan.gate.slopes(mixed, local, None if weight is None else weight[part])
-        if d_rows is not None:
-            d_rows[part] = d_mixed
+        d_mixed = d_rows[part]
+        message = plan.gate.slopes(
+            plan.mixed(part, rows, tables), local, None if weight is None else weight[part], d_mixed
+        )
         if d_weight is not None:
             torch.mul(message, local, out=d_weight[part])
         for d_table, index in zip(d_tables, plan.indices, strict=True):
             if d_table is not None:
                 d_table.index_add_(0, index[part], d_mixed)
-    return found
+    return [d_rows if wanted[0] else None, d_weight, *d_tables]
 
 
 def _sigmoid(x: Tensor) -> Tensor:
@@ -195,4 +197,4 @@ def _sigmoid(x: Tensor) -> Tensor:
     The hidden values of the published network reach hundreds, where the exponential leaves the normal numbers and a
     processor slows tenfold.
     """
-    return torch.sigmoid(x.clamp(-60.0, 60.0))
+    return x.clamp(-60.0, 60.0).sigmoid_()
