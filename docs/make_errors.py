@@ -9,8 +9,8 @@ SOURCE = ROOT / "src" / "groundstate"
 CODE = re.compile(r"E-[A-Z][A-Z0-9-]+")
 HEAD = """# Error codes
 
-Every refusal reads `CODE: what is wrong [where]. Why it matters. What to do.` Codes are stable: programs may branch on them.
-With `--json` the same comes as one document. `…` stands for what the message fills in. Made from the source by
+Every refusal reads `CODE: what is wrong [where]. Why it matters. What to do.` Codes are stable: programs may branch on
+them. With `--json` the same comes as one document. `…` stands for what the message fills in. Made from the source by
 `python docs/make_errors.py`.
 
 | code | room | what is wrong | what to do |
@@ -32,7 +32,8 @@ def page() -> str:
                     rooms, known_what, known_fix = found.setdefault(code, (set(), "", ""))
                     found[code] = (rooms | {room}, known_what or what, known_fix or fix)
     rows = (
-        f"| `{code}` | {', '.join(sorted(rooms))} | {what} | {fix} |" for code, (rooms, what, fix) in sorted(found.items())
+        f"| `{code}` | {', '.join(sorted(rooms))} | {what} | {fix} |"
+        for code, (rooms, what, fix) in sorted(found.items())
     )
     return HEAD + "\n".join(rows) + "\n"
 

@@ -1,5 +1,6 @@
 """Verbs that take structures: predict, relax, md."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -178,10 +179,9 @@ def md(
 
 
 def formula(system: System) -> str:
-    """Elements in order of atomic number with their counts."""
-    elements, counts = system.numbers.unique(return_counts=True)
-    pairs = zip(symbols(elements.tolist()), counts.tolist(), strict=True)
-    return "".join(symbol + (str(n) if n > 1 else "") for symbol, n in pairs)
+    """Elements in order of appearance with their counts."""
+    counts = Counter(symbols(system.numbers.tolist()))
+    return "".join(symbol + (str(n) if n > 1 else "") for symbol, n in counts.items())
 
 
 def _relaxed_row(name: str, result: RelaxResult) -> dict[str, Any]:

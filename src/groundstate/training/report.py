@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from groundstate.atoms import RunError
@@ -26,6 +27,7 @@ class Report:
                 BarColumn(),
                 TimeRemainingColumn(),
                 TextColumn("{task.description}"),
+                console=Console(stderr=True),
             )
             self._task = self._bar.add_task("", total=epochs, completed=start)
 

@@ -1,0 +1,190 @@
+"""The binary as a user meets it: verbs, refusals, exit codes, files left behind."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from groundstate.cli import app, main
+from groundstate.potentials import checkpoint
+from groundstate.potentials.mace import MACEConfig, build
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "oxides"
+VERBS = ("predict", "relax", "md", "train", "finetune", "evaluate", "laws", "models", "doctor")
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Exit code, standard output, standard error of one command line."""
+
+    def command(*words: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        captured = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, captured.out, captured.err
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model for magnesium and oxygen with random weights."""
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    config = MACEConfig(channels=4, lmax=1, hidden_lmax=0, correlation=1, layers=1, cutoff=3.5, dtype="float64")
+    checkpoint.save(build(config, elements=(8, 12), reference_energies=[{8: -7.0, 12: -5.0}], seed=0), path)
+    return path
+
+
+def test_every_verb_has_help(run: Run) -> None:
+    assert {command.callback.__name__ for command in app.registered_commands if command.callback} == set(VERBS)
+    for words in ((), *((verb,) for verb in VERBS)):
+        code, out, _ = run(*words, "--help")
+        assert code == 0
+        assert "Usage" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("relx", "a.cif"), 2, ("E-VERB-UNKNOWN", "Did you mean 'relax'?")),
+        (("relax", "a.cif", "--force-tolerence", "1"), 2, ("E-OPTION", "--force-tolerance")),
+        (("relax", EXAMPLES / "MgO.cif", "--cell", "ful", "--model", "MODEL"), 2, ("E-OPTION-UNKNOWN", "'full'")),
+        (("relax", EXAMPLES / "MgO.cif", "--fixed-atoms", "0,99", "--model", "MODEL"), 2, ("E-ATOM-LIST", "99")),
+        (("relax", EXAMPLES / "MgO.cif", "--fixed-atoms", "a", "--model", "MODEL"), 2, ("E-ATOM-LIST", "0,3-7")),
+        (("predict", "none.cif"), 4, ("E-FILE-MISSING", "none.cif")),
+        (("predict", EXAMPLES / "MgO.cif", "--model", "chgnt"), 5, ("E-MODEL-UNKNOWN", "Did you mean 'chgnet'")),
+        (("predict", EXAMPLES / "MgO.cif", "--model", "m.pt"), 5, ("E-PICKLE", "m.pt")),
+        (("predict", EXAMPLES / "MgO.cif", "--model", "MODEL", "--want", "force"), 2, ("E-QUANTITY-UNKNOWN", "forces")),
+        (("predict", EXAMPLES / "SrTiO3.cif", "--model", "MODEL"), 1, ("E-ELEMENT-UNSUPPORTED", "Sr")),
+        (
+            (
+                "md",
+                EXAMPLES / "MgO.cif",
+                "--model",
+                "MODEL",
+                "--steps",
+                "2",
+                "--temperature-K",
+                "300",
+                "--timestep-fs",
+                "0.001",
+            ),
+            2,
+            ("E-TIMESTEP", "fs"),
+        ),
+        (("laws", "MODEL", "--only", "rotatoin"), 2, ("E-LAW-UNKNOWN", "rotation")),
+    ],
+)
+def test_refusals(run: Run, model: Path, words: tuple[str | Path, ...], code: int, says: tuple[str, ...]) -> None:
+    found, out, err = run(*(model if word == "MODEL" else word for word in words))
+    assert found == code
+    for text in says:
+        assert text in (out + err).replace("\n", " ")
+
+
+def test_a_refusal_as_json(run: Run, model: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.xyz"
+    bad.write_text('2\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3\nMg 0 0 0\nO nan 0 2\n')
+    code, out, _ = run("predict", bad, "--model", model, "--json")
+    assert code == 3
+    error = json.loads(out)["error"]
+    assert (error["code"], error["frame"], error["atoms"]) == ("E-POSITION-NOT-FINITE", 0, [1])
+    assert error["file"].endswith("bad.xyz")
+
+
+def test_predict_writes_what_it_prints(run: Run, model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "predicted.extxyz"
+    words = ("predict", EXAMPLES / "MgO.cif", "--model", model, "--want", "energy,forces,stress", "--output", target)
+    code, out, _ = run(*words, "--json")
+    printed = json.loads(out)
+    assert code == 0
+    assert printed["model"].startswith("mace@")
+    code, out, err = run("evaluate", target, "--model", model, "--json")
+    assert code == 0
+    assert "REF_energy" in err
+    rows = json.loads(out)["rows"]
+    assert max(rows[name]["rmse"] for name in ("energy", "forces", "stress")) < 1e-12
+    code, _, err = run(*words)
+    assert code == 7
+    assert "E-OUTPUT-EXISTS" in err
+
+
+def test_relax_and_md_leave_results_and_a_report(run: Run, model: Path, tmp_path: Path) -> None:
+    words = (
+        "relax",
+        EXAMPLES / "MgO.cif",
+        "--model",
+        model,
+        "--max-steps",
+        "3",
+        "--output",
+        tmp_path / "relaxed",
+        "--json",
+    )
+    code, out, _ = run(*words)
+    (row,) = json.loads(out)["structures"]
+    assert (code == 0) == (row["status"] == "converged")
+    assert (tmp_path / "relaxed" / "report.html").stat().st_size > 1000
+    assert json.loads((tmp_path / "relaxed" / "report.json").read_text())["title"] == "Relaxation"
+    again = run(*words)
+    assert json.loads(again[1])["structures"] == [row], "the same command continues, here with everything done"
+    code, _, err = run(*words[:-1], "--force-tolerance", "0.5")
+    assert code == 7
+    assert "E-RUN-MISMATCH" in err
+    code, out, _ = run(
+        *(
+            "md",
+            EXAMPLES / "MgO.cif",
+            "--model",
+            model,
+            "--steps",
+            "20",
+            "--temperature-K",
+            "50",
+            "--timestep-fs",
+            "0.5",
+        ),
+        *("--output", tmp_path / "md", "--json"),
+    )
+    (row,) = json.loads(out)["structures"]
+    assert (code == 0) == (row["status"] == "completed")
+    assert (tmp_path / "md" / "report.html").exists()
+
+
+def test_train_then_finetune_then_evaluate(run: Run, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        "[model]\nchannels = 4\nlmax = 1\nhidden_lmax = 0\ncorrelation = 1\nlayers = 1\ncutoff = 3.5\n"
+        "[train]\nbatch_size = 20\nweights = {energy = 1.0, forces = 1.0}\n"
+    )
+    data = EXAMPLES / "mgo_pbe.extxyz"
+    code, out, err = run("train", data, "--recipe", recipe, "--epochs", "2", "--output", tmp_path / "a", "--json")
+    assert code == 0, err
+    assert "forces" in err, "the label table is printed before training"
+    trained = json.loads(out)
+    assert Path(trained["model"]).exists()
+    words = ("--recipe", recipe, "--epochs", "2", "--output", tmp_path / "b", "--model", trained["model"])
+    code, out, err = run("finetune", data, *words)
+    assert code == 0, err
+    assert "RMSE after" in out.replace("\n", " ")
+    code, _, err = run("train", data, "--recipe", tmp_path / "none.toml", "--output", tmp_path / "c")
+    assert code == 2
+    assert "E-RECIPE" in err
+
+
+def test_models_doctor_and_laws(run: Run, model: Path, tmp_path: Path) -> None:
+    code, out, _ = run("models", "--json")
+    assert code == 0
+    assert any(row["name"] == "chgnet" and row["licence"] for row in json.loads(out))
+    assert run("models", "chgnet")[0] == 0
+    assert run("models", model)[0] == 0
+    code, out, _ = run("doctor", "--json")
+    assert code == 0
+    assert {"python", "accelerator"} <= set(json.loads(out)["machine"])
+    code, out, _ = run("laws", model, "--only", "rotation,permutation", "--report", tmp_path / "laws.html", "--json")
+    assert code == 0
+    assert [row["verdict"] for row in json.loads(out)["laws"]] == ["pass", "pass"]
+    assert (tmp_path / "laws.html").exists()
