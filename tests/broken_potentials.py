@@ -75,7 +75,7 @@ def rounds_positions(system: System, geometry: Geometry) -> Energy:
     )
     vectors = (r[edges.senders] - r[edges.receivers]).to(torch.float64) + shifts
     return Energy.of_atoms(
-        system, edges.sum_to_receivers(0.01 * torch.exp(-(vectors**2).sum(dim=1)) * _switch(geometry))
+        system, edges.sum_to_receivers(0.1 * torch.exp(-(vectors**2).sum(dim=1) / 8) * _switch(geometry))
     )
 
 
