@@ -17,7 +17,9 @@ from toys import lennard_jones
 def copper() -> Atoms:
     atoms = bulk("Cu", "fcc", 3.7, cubic=True)
     atoms.rattle(0.08, seed=1)
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + np.array([[0, 0.02, 0.01], [0, 0.01, 0.03], [0, 0, 0]])), scale_atoms=True)
+    atoms.set_cell(
+        atoms.cell.array @ (np.eye(3) + np.array([[0, 0.02, 0.01], [0, 0.01, 0.03], [0, 0, 0]])), scale_atoms=True
+    )
     atoms.calc = Calculator(lennard_jones())
     return atoms
 

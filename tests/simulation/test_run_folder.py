@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from groundstate.atoms import DataError, RunError, System
+from groundstate.data.files import write_whole
 from groundstate.simulation.frames import frame_text, read_frame
-from groundstate.simulation.outputs import identity, input_keys, run_folder, write_atomically
+from groundstate.simulation.outputs import identity, input_keys, run_folder
 
 ASKED = identity("relax", "toy@1", {"cell": "full", "limits": {"a": 1.0}})
 
@@ -66,20 +67,20 @@ def test_foreign_files_are_not_touched(tmp_path):
     with pytest.raises(RunError, match="E-OUTPUT-EXISTS"), run_folder(tmp_path, ASKED):
         pass
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="E-OUTPUT-NOT-WRITABLE"), run_folder(tmp_path / "file" / "run", ASKED):
+    with pytest.raises(RunError, match="E-OUTPUT-UNWRITABLE"), run_folder(tmp_path / "file" / "run", ASKED):
         pass
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "state"
-    write_atomically(path, b"old")
+    write_whole(path, b"old")
 
     def disk_full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", disk_full)
-    with pytest.raises(OSError, match="No space"):
-        write_atomically(path, b"new")
+    with pytest.raises(RunError, match=r"E-WRITE.*No space"):
+        write_whole(path, b"new")
     assert path.read_bytes() == b"old"
 
 

@@ -12,6 +12,7 @@ import torch
 
 from groundstate.atoms import GroundstateError, LevelOfTheory, System
 from groundstate.data import Record
+from groundstate.data.files import owned_folder
 from groundstate.potentials import Energy, evaluate
 from groundstate.training import TrainConfig, train
 from groundstate.training.run_folder import RunFolder
@@ -176,7 +177,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_locked_folder(tmp_path: Path) -> None:
-    with RunFolder(tmp_path).locked(), pytest.raises(GroundstateError, match=r"E-RUN-LOCKED.*process \d+"):
+    with owned_folder(tmp_path), pytest.raises(GroundstateError, match=r"E-RUN-LOCKED.*process \d+"):
         train(learner(), copper(6, seed=3), copper(2, seed=4), CONFIG, tmp_path)
 
 

@@ -57,9 +57,9 @@ def examine(
     for name in laws or ():
         if name not in LAWS:
             raise OptionError("E-LAW-UNKNOWN", f"there is no law '{name}'", fix=nearest(name, LAWS))
-    demanded = None if precision is None else named_precision(precision)
+    stated = None if precision is None else named_precision(precision)
     specimens = prepare(potential, elements=elements, seed=seed)
-    demanded = demanded or precision_of(potential, specimens)
+    demanded = stated or precision_of(potential, specimens)
     results = []
     for name, law in LAWS.items():
         if laws is None or name in laws:

@@ -58,7 +58,14 @@ def _format_of(potential: Potential, specimens: Specimens) -> str:
             fix="examine it in float32 or float64",
         )
     if not formats:
-        system = specimens["bulk"]
-        scale = float(evaluate(potential, system, ("forces",))["forces"].abs().max())
-        return "float32" if force_noise(potential, system) > 1e-10 * max(scale, 0.1) else "float64"
+        return _betrayed_format(potential, specimens["bulk"])
     return "float32" if "float32" in formats else "float64"
+
+
+def _betrayed_format(potential: Potential, system: System) -> str:
+    try:
+        scale = float(evaluate(potential, system, ("forces",))["forces"].abs().max())
+        noise = force_noise(potential, system)
+    except Exception:  # noqa: BLE001 - it will raise again in every law, which is the place to report it
+        return "float64"
+    return "float32" if noise > 1e-10 * max(scale, 0.1) else "float64"

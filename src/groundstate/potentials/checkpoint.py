@@ -7,7 +7,6 @@ file cannot pass as the model it names.
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from groundstate.atoms import ModelError, nearest
+from groundstate.data.files import write_whole
 from groundstate.potentials.mace import rebuild
 from groundstate.potentials.potential import Potential, Sum
 
@@ -36,16 +36,7 @@ def save(potential: Potential, path: str | os.PathLike[str], *, notes: Mapping[s
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in potential.state_dict().items()}
     content = to_bytes(tensors, metadata={"groundstate": json.dumps(document, sort_keys=True)})
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(target, content)
     return str(document["fingerprint"])
 
 

@@ -4,12 +4,13 @@ import html
 import io
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+
+from groundstate.data.files import write_whole
 
 _STYLE = """
 :root{--ink:#1b2430;--soft:#5b6675;--line:#dfe4ea;--paper:#fff;--wash:#f6f8fa;--accent:#0b6e6e}
@@ -92,8 +93,9 @@ class Page:
             + "</main></body></html>\n"
         )
         record = {"title": self._title, "lead": self._lead, "sections": self._record}
-        _replace(target.with_suffix(".json"), json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False))
-        _replace(target, page)
+        twin = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+        write_whole(target.with_suffix(".json"), twin.encode())
+        write_whole(target, page.encode())
         return target
 
     def _add(self, kind: str, record: dict[str, Any], markup: str) -> None:
@@ -105,13 +107,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _replace(path: Path, content: str) -> None:
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(stream.name, path)

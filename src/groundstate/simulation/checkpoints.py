@@ -10,8 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from groundstate.data.files import write_whole
 from groundstate.simulation.dynamics import MDState
-from groundstate.simulation.outputs import RunFolder, write_atomically
+from groundstate.simulation.outputs import RunFolder
 from groundstate.simulation.states import join, take
 
 NAME = "checkpoint.safetensors"
@@ -53,7 +54,7 @@ def save(folder: RunFolder, state: MDState | None, ended: Mapping[int, Ended]) -
         "ended": {i: [end.step, end.status, end.code, end.reason] for i, end in ended.items()},
         "sizes": {path.name: path.stat().st_size for path in growing_files(folder)},
     }
-    write_atomically(folder.path / NAME, to_bytes(tensors, metadata={"state": json.dumps(facts)}))
+    write_whole(folder.path / NAME, to_bytes(tensors, metadata={"state": json.dumps(facts)}))
 
 
 def restore(folder: RunFolder, first: MDState) -> tuple[MDState | None, dict[int, Ended], dict[str, int]] | None:

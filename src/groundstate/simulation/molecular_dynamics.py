@@ -14,13 +14,14 @@ from torch import Tensor
 
 from groundstate.atoms import Allowances, GroundstateError, OptionError, RunError, StructureError, System, judge
 from groundstate.atoms.units import FEMTOSECOND
+from groundstate.data.files import write_whole
 from groundstate.potentials import Potential
 from groundstate.simulation import dynamics
 from groundstate.simulation.checkpoints import Ended, growing_files, restore, save
 from groundstate.simulation.dynamics import MDConfig, MDState
 from groundstate.simulation.engine import Engine
 from groundstate.simulation.frames import frame_text
-from groundstate.simulation.outputs import RunFolder, identity, input_keys, run_folder, write_atomically
+from groundstate.simulation.outputs import RunFolder, identity, input_keys, run_folder
 from groundstate.simulation.progress import Callback, Progress, silent
 from groundstate.simulation.relax import all_fixed, check_fixed, no_atoms
 from groundstate.simulation.samples import COLUMNS, Samples
@@ -253,7 +254,7 @@ class _Run:
         self.ended[i] = Ended(one, status, code, reason)
         if stop is not None and self.folder is not None:
             text = self._frame_text(state, s, cause=code, reason=reason)
-            write_atomically(self.folder.path / _file("stopped", i, "extxyz"), text.encode())
+            write_whole(self.folder.path / _file("stopped", i, "extxyz"), text.encode())
 
     def _complete(self, state: MDState) -> None:
         for s in range(len(state.index)):

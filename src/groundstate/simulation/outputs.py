@@ -6,11 +6,9 @@ on opening.
 Checked: tests/simulation/test_run_folder.py, test_simulation_resume.py
 """
 
-import fcntl
 import hashlib
 import json
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
@@ -22,6 +20,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from groundstate.atoms import RunError, System
+from groundstate.data.files import LOCK, owned_folder, write_whole
 
 
 def content_hash(single: System, fixed: Bool[Tensor, " atom"]) -> str:
@@ -54,57 +53,18 @@ def identity(kind: str, fingerprint: str, config: Mapping[str, Any]) -> dict[str
     )
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """The old file or the new one, never a part."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        file.write(content)
-        _sync(file)
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 @contextmanager
 def run_folder(path: Path, asked: Mapping[str, Any]) -> Iterator["RunFolder"]:
     """Open or continue a run; refuses another run's folder (E-RUN-MISMATCH) and one in use (E-RUN-LOCKED)."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / "lock").open("a+", encoding="utf-8")
-    except OSError as error:
-        raise RunError(
-            "E-OUTPUT-NOT-WRITABLE", f"cannot write to {path}: {error.strerror}", fix="give a folder you may write to"
-        ) from error
-    with lock:
-        _hold(lock, path)
+    with owned_folder(path):
         _agree(path, asked)
         yield RunFolder(path)
-
-
-def _hold(lock: IO[str], path: Path) -> None:
-    """The kernel drops this lock when its process dies, however it dies, so none is ever stale."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        raise RunError(
-            "E-RUN-LOCKED",
-            f"{path} is in use by {lock.read().strip() or 'another process'}",
-            why="two writers would destroy each other's results",
-            fix="wait for it, end it, or choose another folder",
-        ) from None
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-    lock.flush()
 
 
 def _agree(path: Path, asked: Mapping[str, Any]) -> None:
     record = path / "run.json"
     if not record.exists():
-        strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in ("lock", "run.json.part"))
+        strangers = sorted(entry.name for entry in path.iterdir() if entry.name != LOCK)
         if strangers:
             raise RunError(
                 "E-OUTPUT-EXISTS",
@@ -112,7 +72,7 @@ def _agree(path: Path, asked: Mapping[str, Any]) -> None:
                 why="nothing existing is overwritten",
                 fix="give a new or empty folder",
             )
-        write_atomically(record, json.dumps(asked, indent=1).encode())
+        write_whole(record, json.dumps(asked, indent=1).encode())
         return
     there = json.loads(record.read_text(encoding="utf-8"))
     differing = _differences({**there, "version": ""}, {**asked, "version": ""})

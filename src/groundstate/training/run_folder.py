@@ -6,21 +6,18 @@ metrics.jsonl         one line per evaluation
 model.safetensors     the model of a finished run; result.json beside it
 """
 
-import contextlib
-import fcntl
 import json
 import os
-import socket
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from groundstate.atoms import RunError
+from groundstate.data.files import write_whole
 from groundstate.training.config import MAY_CHANGE_ON_RESUME
 
 _KEPT = 2
@@ -33,43 +30,9 @@ class RunFolder:
         self.path = Path(path)
         self.model, self.metrics = self.path / "model.safetensors", self.path / "metrics.jsonl"
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder; the kernel lets go of the lock when its process dies, so no lock is ever stale."""
-        with self._lock_file() as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                handle.seek(0)
-                raise RunError(
-                    "E-RUN-LOCKED",
-                    f"another process is training in this folder ({handle.read().strip() or 'unknown'})",
-                    file=str(self.path),
-                    why="two runs would overwrite each other's checkpoints",
-                    fix="wait for it, or give another output folder",
-                ) from None
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            handle.flush()
-            yield
-
-    def _lock_file(self) -> TextIO:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            return (self.path / "run.lock").open("a+", encoding="utf-8")
-        except OSError as error:
-            raise RunError(
-                "E-OUTPUT-UNWRITABLE",
-                f"the output folder cannot be made or written ({error.strerror})",
-                file=str(self.path),
-                fix="give a folder you may write to",
-            ) from error
-
     def claim(self, identity: Mapping[str, Any], *, overwrite: bool) -> None:
         """Start a run here, or establish that the one here is the same; `overwrite` deletes it first."""
         written = self.path / "run.json"
-        for unfinished in self.path.glob(".*.partial"):
-            unfinished.unlink()
         if overwrite:
             for file in self._files():
                 file.unlink()
@@ -143,22 +106,7 @@ class RunFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Whole or not at all, also when the disk is full or the process is killed."""
-        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.", suffix=".partial")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, self.path / name)
-        except OSError as error:
-            Path(temporary).unlink(missing_ok=True)
-            raise RunError(
-                "E-WRITE",
-                f"'{name}' could not be written ({error.strerror})",
-                file=str(self.path),
-                why="the run cannot be continued without its state; the previous checkpoint is intact",
-                fix="free space or mend the disk, and repeat the same command to go on",
-            ) from error
+        write_whole(self.path / name, content)
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

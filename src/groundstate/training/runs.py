@@ -8,6 +8,7 @@ from typing import Any
 
 from groundstate.atoms import RunError
 from groundstate.data import Record
+from groundstate.data.files import owned_folder
 from groundstate.potentials import Potential
 from groundstate.potentials.checkpoint import save
 from groundstate.training.aims import Aim, FitLabels
@@ -105,7 +106,7 @@ def _claimed(fabric: Any, folder: RunFolder, identity: Mapping[str, Any], overwr
         refusal = None
         if fabric.is_global_zero:
             try:
-                held.enter_context(folder.locked())
+                held.enter_context(owned_folder(folder.path))
                 folder.claim(identity, overwrite=overwrite)
             except RunError as error:
                 refusal = error
