@@ -20,7 +20,7 @@ from groundstate.potentials.potential import Energy, Potential, Prediction
 class NodeFeatures:
     """Features of atoms after each layer, `[atom, irrep, channel]` with irrep = l² + l + m; layer 0 first."""
 
-    layers: tuple[Float[Tensor, "atom _irrep channel"], ...]  # each layer has irreps of its own, so the axis is not bound
+    layers: tuple[Float[Tensor, "atom _irrep channel"], ...]  # the number of irreps differs between layers
 
 
 class Trunk(nn.Module, ABC):
