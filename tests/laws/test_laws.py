@@ -31,18 +31,22 @@ SOUND = {
 }
 
 
+STATIC = [law for law in LAWS if not law.startswith("nve")]
+
+
 @pytest.mark.parametrize("name", SOUND)
 def test_analytic_potentials_obey_every_law(name: str) -> None:
     potential, elements = SOUND[name]
-    results = examine(potential, elements=elements)
-    assert [result.law for result in results] == list(LAWS)
+    # Trajectories are the dear part: one potential here, all of them in the slow test below.
+    laws = list(LAWS) if name == "sum" else STATIC
+    results = examine(potential, laws=laws, elements=elements)
+    assert [result.law for result in results] == laws
     assert all(result.passed for result in results), [r for r in results if not r.passed]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_verdicts_do_not_hang_on_the_seed(seed: int) -> None:
-    laws = [law for law in LAWS if not law.startswith("nve")]
-    results = examine(lennard_jones(), laws=laws, elements=[29], seed=seed)
+    results = examine(lennard_jones(), laws=STATIC, elements=[29], seed=seed)
     assert all(result.passed for result in results), [r for r in results if not r.passed]
 
 

@@ -280,3 +280,7 @@ def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(module, "find_spec", lambda name: spec)
     with pytest.raises(ModelError, match="E-WEIGHTS"):
         zoo.load("chgnet")
+
+
+def test_a_card_knows_what_results_will_be_recorded_as(single: Potential, double: Potential) -> None:
+    assert zoo.recorded_as("chgnet") == {"float32": single.fingerprint(), "float64": double.fingerprint()}

@@ -40,16 +40,15 @@ def models(
     elif Path(name).suffix == ".safetensors":
         rows = [checkpoint.inspect(name)]
     else:
-        rows = [zoo.resolve(name).as_dict()]
+        rows = [{**zoo.resolve(name).as_dict(), "recorded_as": zoo.recorded_as(name)}]
     if as_json:
         show(rows)
     elif name is None:
-        columns = ["name", "id", "licence", "parameters", "elements", "theory"]
-        table = Table(title="Public models", title_justify="left")
-        for column in columns:
-            table.add_column(column)
+        table = Table(title="Public models (name one for all about it)", title_justify="left")
+        for column in ("id", "licence", "elements", "theory"):
+            table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(_brief(row.get(column)) for column in columns))
+            table.add_row(row["id"], row["licence"], str(len(row["elements"].split())), row["theory"])
         output.print(table)
     else:
         for key, value in rows[0].items():

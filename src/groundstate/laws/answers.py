@@ -13,7 +13,6 @@ from groundstate.laws.precision import Precision
 from groundstate.laws.result import Deviation
 from groundstate.potentials import Potential, evaluate
 
-
 DOUBLE = 2.2e-16
 """Relative rounding of float64."""
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from groundstate.atoms import System, find_neighbours
 from groundstate.atoms.units import BOLTZMANN, FEMTOSECOND
+from groundstate.laws.noise import energy_noise
 from groundstate.laws.precision import Precision
 from groundstate.laws.result import LawResult, does_not_apply
 from groundstate.laws.specimens import Specimens
@@ -39,11 +40,13 @@ SKIN = 0.8
 
 @dataclass(frozen=True, eq=False)
 class _Start:
-    """The ensemble at time 0: positions, velocities (Å per time unit of the base units) and a time step."""
+    """The ensemble at time 0: positions, velocities and time step in base units, rounding noise
+    of the energy in eV/atom."""
 
     system: System
     velocities: Float[Tensor, "atom 3"]
     timestep: float
+    noise: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +69,12 @@ def nve_order(potential: Potential, specimens: Specimens, precision: Precision) 
     law = "nve_order"
     start = _prepare(potential, specimens)
     coarse = _run(potential, start, start.timestep, ORDER_STEPS)
-    if reason := _nothing_happens(coarse, precision):
+    if reason := _nothing_happens(coarse, start):
         return does_not_apply(law, reason)
     ratios, departure = [], math.inf
     for halving in range(1, HALVINGS + 1):
         fine = _run(potential, start, start.timestep / 2**halving, ORDER_STEPS * 2**halving)
-        if reason := _nothing_happens(fine, precision):
+        if reason := _nothing_happens(fine, start):
             break
         wide, narrow = (_fluctuation(run.total[:: len(run.total) // ORDER_STEPS]) for run in (coarse, fine))
         ratios.append(f"{narrow / wide:.4f}")
@@ -79,8 +82,8 @@ def nve_order(potential: Potential, specimens: Specimens, precision: Precision) 
         if departure <= RATIO_TOLERANCE:
             break
         coarse = fine
-    if not ratios:
-        return does_not_apply(law, reason)
+    if reason and departure > RATIO_TOLERANCE:
+        return does_not_apply(law, f"undecided at ratio {ratios[-1]}: {reason}" if ratios else reason)
     first = f"first step {start.timestep / FEMTOSECOND:.2f} fs"
     detail = f"ratio {', then '.join(ratios)}; {first}; last fluctuation {1000 * narrow:.1e} meV/atom"
     return LawResult(law, departure <= RATIO_TOLERANCE, departure, RATIO_TOLERANCE, "relative to ¼", detail)
@@ -97,7 +100,7 @@ def nve_drift(potential: Potential, specimens: Specimens, precision: Precision) 
     law = "nve_drift"
     start = _prepare(potential, specimens)
     run = _run(potential, start, start.timestep, SETTLING_STEPS + DRIFT_STEPS)
-    if reason := _nothing_happens(run, precision):
+    if reason := _nothing_happens(run, start):
         return does_not_apply(law, reason)
     # The members start in step with each other; a trend before they have lost it would be one event, not eight.
     settled = run.shadow[SETTLING_STEPS:]
@@ -106,20 +109,20 @@ def nve_drift(potential: Potential, specimens: Specimens, precision: Precision) 
     slopes = 1000 * (time @ (settled - settled.mean(dim=0))) / (time @ time)
     mean, error = float(slopes.mean()), float(slopes.std()) / math.sqrt(MEMBERS)
     duration = float(time[-1] - time[0])
-    least = 1000 * max(precision.epsilon * float(run.total.abs().max()), 0.01 * _fluctuation(run.total)) / duration
+    least = 1000 * max(start.noise, 0.01 * _fluctuation(run.total)) / duration
     tolerance = max(STUDENT * error, least)
     measured = abs(mean) if math.isfinite(mean) else math.inf
     detail = f"{mean:+.1e} ± {error:.1e} over {duration:.2f} ps, {MEMBERS} trajectories"
     return LawResult(law, measured <= tolerance, measured, tolerance, "meV/atom/ps", detail)
 
 
-def _nothing_happens(run: _Run, precision: Precision) -> str:
+def _nothing_happens(run: _Run, start: _Start) -> str:
     """Why a trajectory tells nothing about this potential; empty when it tells something."""
     if run.moved < 1e-5:
         return f"the potential energy changes by only {run.moved:.0e} eV/atom along the way: free flight"
-    wide, rounding = _fluctuation(run.total), precision.epsilon * float(run.total.abs().max())
-    if wide < 10 * rounding:
-        return f"the fluctuation {wide:.0e} eV/atom is not above the rounding of the energy {rounding:.0e} eV/atom"
+    wide = _fluctuation(run.total)
+    if wide < 10 * start.noise:
+        return f"the fluctuation {wide:.0e} eV/atom drowns in the rounding of the energy, {start.noise:.0e} eV/atom"
     return ""
 
 
@@ -180,7 +183,8 @@ def _prepare(potential: Potential, specimens: Specimens) -> _Start:
     masses = ensemble.masses[:, None]
     velocities = normal.to(ensemble.device) * (BOLTZMANN * TEMPERATURE_K / masses).sqrt()
     momentum = ensemble.sum_over_atoms(masses * velocities) / ensemble.sum_over_atoms(masses)
-    return _Start(ensemble, velocities - momentum[ensemble.system_index], timestep)
+    noise = energy_noise(potential, system) / system.n_atoms
+    return _Start(ensemble, velocities - momentum[ensemble.system_index], timestep, noise)
 
 
 def _descended(potential: Potential, system: System) -> System:

@@ -55,10 +55,10 @@ def prepare(potential: Potential, *, elements: Sequence[int] | None = None, seed
     return Specimens(systems, chosen, _pairs(potential, elements, chosen, generator), seed)
 
 
-def prepared(potential: Potential, system: System, *, charge: float = 0.0, unpaired: int | None = None) -> System:
+def prepared(potential: Potential, system: System, *, charge: float = 0.0) -> System:
     """The structure with the conditions its potential needs, on the potential's device.
 
-    charge e, stated when it is not 0 or when needed · unpaired electrons, as few as their number allows unless given.
+    charge e, stated when it is not 0 or when needed · multiplicity, where needed, the lowest the electrons allow.
     """
     domain, n = potential.domain, system.n_systems
     changes: dict[str, Tensor] = {}
@@ -66,7 +66,7 @@ def prepared(potential: Potential, system: System, *, charge: float = 0.0, unpai
         changes["charge"] = torch.full((n,), float(charge), dtype=torch.float64)
     if domain.multiplicity == "needs":
         electrons = system.sum_over_atoms(system.numbers.to(torch.float64)).to(torch.int64) - int(charge)
-        changes["multiplicity"] = 1 + (electrons % 2 if unpaired is None else torch.full((n,), unpaired))
+        changes["multiplicity"] = 1 + electrons % 2
     if domain.theory == "needs":
         changes["theory"] = torch.zeros(n, dtype=torch.int64)
     return system.replace(**changes).to(device_of(potential))

@@ -6,11 +6,14 @@ from typing import Literal
 
 from groundstate.atoms import ModelError, OptionError
 from groundstate.potentials import Potential, checkpoint
+from groundstate.potentials.potential import identity
 from groundstate.zoo import chgnet
 from groundstate.zoo.catalogue import resolve
 
 _PICKLES = frozenset({".pt", ".pth", ".model", ".pkl", ".pickle", ".ckpt", ".tar"})
 _FAMILIES = {"chgnet": chgnet.CHGNet}
+_DESCRIPTIONS = {"chgnet": chgnet.description}
+_PRECISIONS: tuple[Literal["float32", "float64"], ...] = ("float32", "float64")
 BUILDERS: dict[str, checkpoint.Builder] = {"chgnet": chgnet.build}
 """How `checkpoint.load` makes the public models a file stands on."""
 
@@ -41,3 +44,10 @@ def load(name_or_path: str | os.PathLike[str], *, precision: Literal["float32", 
             file=str(path),
         )
     return checkpoint.load(path, BUILDERS)
+
+
+def recorded_as(name: str) -> dict[str, str]:
+    """The fingerprint that results of a public model carry, by precision; known without loading it."""
+    card = resolve(name)
+    describe = _DESCRIPTIONS[card.name]
+    return {precision: identity(describe(card, precision), {}) for precision in _PRECISIONS}

@@ -65,12 +65,7 @@ class CHGNet(Potential):
 
     def describe(self) -> dict[str, Any]:
         """Version, hash of the weights and precision: with the card they fix it."""
-        return {
-            "kind": "chgnet",
-            "version": self.card.version,
-            "weights_sha256": self.card.weights_sha256,
-            "precision": self.precision,
-        }
+        return description(self.card, self.precision)
 
     def forward(self, system: System, geometry: Geometry) -> Prediction:
         """Energies and moments of the batch, on the device of the system."""
@@ -85,6 +80,12 @@ class CHGNet(Potential):
             references = weights["composition_model.fc.weight"][0].to(torch.float64)
             self._networks[device] = (Network(weights), references)
         return self._networks[device]
+
+
+def description(card: Card, precision: Precision) -> dict[str, Any]:
+    """What fixes the potential of a card; known without its weights."""
+    version, weights = card.version, card.weights_sha256
+    return {"kind": "chgnet", "version": version, "weights_sha256": weights, "precision": precision}
 
 
 def build(description: Mapping[str, Any]) -> CHGNet:
