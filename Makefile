@@ -4,8 +4,9 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-# One thread per process: the suite runs in parallel processes, and small tensors gain nothing from more.
-TEST_ENV := OMP_NUM_THREADS=1
+# One thread per process: tensors of a few dozen atoms gain nothing from more, and threads that wait for each other on a
+# busy machine lose much.
+ONE_THREAD := OMP_NUM_THREADS=1
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
@@ -24,7 +25,7 @@ help:  ## What can be made
 	@touch $@
 
 demo: .venv/demo  ## MgO and SrTiO3 from a file to a fine-tuned potential and a report (minutes)
-	$(BIN)/python examples/oxides/study.py --output demo
+	$(ONE_THREAD) $(BIN)/python examples/oxides/study.py --output demo
 
 check: .venv/test  ## Style, floors, types: no test is run
 	$(BIN)/ruff check .
@@ -33,10 +34,10 @@ check: .venv/test  ## Style, floors, types: no test is run
 	$(BIN)/mypy
 
 test: check  ## The whole suite but the slow tests
-	$(TEST_ENV) $(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --durations 10
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --durations 10
 
 test-slow: .venv/test  ## Exhaustive checks (GROUNDSTATE_DATA names the folder of public data sets)
-	$(TEST_ENV) $(BIN)/python -m pytest -m slow --durations 10
+	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --durations 10
 
 bench: .venv/test  ## Parity and speed against the peers that install here
 	$(BIN)/python benchmarks/chgnet_parity.py

@@ -1,7 +1,7 @@
 """What a MACE is made of, before it has seen an element."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from groundstate.atoms import OptionError, nearest, quantity
@@ -13,7 +13,8 @@ DType = Literal["float32", "float64"]
 
 @dataclass(frozen=True)
 class MACEConfig:
-    """Shape of a MACE: Batatia et al., NeurIPS 2022 (arXiv:2206.07697); Kovács et al., J. Chem. Phys. 159, 044118 (2023).
+    """Shape of a MACE. Source: Batatia et al., NeurIPS 2022 (arXiv:2206.07697); Kovács et al., J. Chem. Phys. 159,
+    044118 (2023). Checked: tests/potentials/test_mace_config.py
 
     channels            width of every feature
     lmax                highest degree of the harmonics and of the density features A
@@ -24,9 +25,9 @@ class MACEConfig:
     radial_basis        Bessel functions of the transformed distance
     radial_widths       hidden layers of the radial network; the last is the rank of the radial functions
     cutoff_power        p of the envelope (1 − x^p)³: larger keeps distant neighbours longer
-    distance_transform  "covalent": x from r over the sum of covalent radii, see `radial.DistanceTransform`; "linear": r/r_c
+    distance_transform  "covalent": by the sum of covalent radii, see `radial.DistanceTransform`; "linear": r/r_c
     fade_at_contact     neighbours fade out well inside a bond, where the screened nuclear repulsion takes over
-    residual            features of a layer are carried to the next through a matrix of the element; never into the first
+    residual            features are carried on through a matrix of the element, except into the first layer
     average_neighbours  of the training data: sums over neighbours are divided by it
     scale               eV: energies leave the network in this unit; the root mean square force of the data (× 1 Å)
     readout_width       hidden width of the last readout

@@ -1,13 +1,13 @@
-"""What an atom collects from its neighbours: Σ_j R(r_ij) · [h_j ⊗ Y(r̂_ij)], without a tensor per edge and path in memory.
+"""What an atom collects from its neighbours: Σ_j R(r_ij) · [h_j ⊗ Y(r̂_ij)], without a tensor per edge and path.
 
 The sum is trilinear in the features h, the radial weights R and the harmonics. With the harmonics folded into the
 couplings first, B, one path contributes
 
     m_i[M, c] = Σ_(j, a) B_i[M, (a, j)] X_i[(a, j), c],   X_i[(a, j), c] = h_j[a, c] R_ij[c],
 
-a matrix product for each atom. Derivatives are written out, because a chain of elementary operations would keep and move
-many copies of X: the first and the second derivative rebuild it, block of rows by block of rows, while it fits the cache.
-A third derivative does not exist here; nothing asks for it (Hessians in a loss are differences of forces).
+a matrix product for each atom. Derivatives are written out, because a chain of elementary operations would keep and
+move many copies of X: the first and the second rebuild it, block of rows by block of rows, while it fits the cache.
+A third derivative is refused; nothing asks for it (Hessians in a loss are differences of forces).
 Checked: tests/potentials/test_mace_message.py (against `TensorProduct` and by gradgradcheck).
 """
 
@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from groundstate.atoms import UndefinedPropertyError
 from groundstate.equivariant import Constant, degree_slice, dense_coupling, dimension, natural_parity_paths
 from groundstate.potentials.mace.slots import Slots
 
@@ -55,7 +55,8 @@ class Message(nn.Module):
         blocks = dense_coupling(self.paths, lmax_features, lmax_harmonics)
         parts, self._couplings = [], []
         for feature in range(lmax_features + 1):
-            of_feature, coefficients = [], []
+            of_feature: list[_Part] = []
+            coefficients = []
             for p, path in enumerate(self.paths):
                 if path.feature == feature:
                     copy = sum(other.out == path.out for other in self.paths[:p])
@@ -150,17 +151,30 @@ class _SumBackward(torch.autograd.Function):
         return (to_h, to_weights, *to_folded)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, v_h: Tensor, v_weights: Tensor, *v_folded: Tensor) -> Any:
-        """Of φ = ⟨v, backward⟩ = Σ g · (B dX + v_B X) with dX = v_h R + h v_R, by g, h, R and, if asked, B."""
-        plan = ctx.plan
-        index, h, weights, *rest = ctx.saved_tensors
-        v_h, v_weights = v_h.contiguous(), v_weights.contiguous()
-        folded, g = rest[: len(plan.parts)], rest[len(plan.parts) :]
+        needs_b = any(ctx.needs_input_grad[5 : 5 + len(v_folded)])
+        v = (v_h.contiguous(), v_weights.contiguous(), *v_folded)
+        found = _SumSecondBackward.apply(ctx.plan, ctx.width, needs_b, *ctx.saved_tensors, *v)
+        return (None, None, None, *found)
+
+
+class _SumSecondBackward(torch.autograd.Function):
+    """Of φ = ⟨v, backward⟩ = Σ g · (B dX + v_B X) with dX = v_h R + h v_R: cotangents of h, R, B if needed, and g."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, plan: _Plan, width: int, needs_b: bool, index: Tensor, h: Tensor, weights: Tensor, *rest: Tensor
+    ) -> Any:
+        n_b, n_g = len(plan.parts), len(plan.copies)
+        folded, g, (v_h, v_weights), v_folded = (
+            rest[:n_b],
+            rest[n_b : n_b + n_g],
+            rest[n_b + n_g : n_b + n_g + 2],
+            rest[n_b + n_g + 2 :],
+        )
         to_h, to_weights, to_g = torch.zeros_like(h), torch.empty_like(weights), [torch.empty_like(x) for x in g]
-        need_b = any(ctx.needs_input_grad[5 : 5 + len(folded)])
-        to_folded = [torch.empty_like(b) for b in folded] if need_b else [None] * len(folded)
-        for block in _blocks(plan, ctx.width, index, h, weights):
+        to_folded = [torch.empty_like(b) for b in folded] if needs_b else []
+        for block in _blocks(plan, width, index, h, weights):
             weight, v_weight, to_weight = (block.weights(w) for w in (weights, v_weights, to_weights))
             g_out, to_out, to_gathered = block.outputs(g), block.outputs(to_g), block.empty(h)
             for x, v_x, to_x, b, v_b, to_b, parts in zip(
@@ -169,7 +183,7 @@ class _SumBackward(torch.autograd.Function):
                 block.degrees(to_gathered),
                 block.couplings(folded),
                 block.couplings(v_folded),
-                block.couplings(to_folded) if need_b else to_folded,
+                block.couplings(to_folded) if needs_b else [None] * n_b,
                 plan.parts,
                 strict=True,
             ):
@@ -188,7 +202,16 @@ class _SumBackward(torch.autograd.Function):
                     _contract(to_weight[part.path], to_tangent, x)
                     _contract(to_weight[part.path], to_product, v_x, add=True)
             block.scatter(to_gathered, to_h)
-        return (None, None, None, to_h, to_weights, *to_folded, *to_g)
+        return (to_h, to_weights, *(to_folded if needs_b else [None] * n_b), *to_g)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+        raise UndefinedPropertyError(
+            "E-THIRD-DERIVATIVE",
+            "a third derivative of a MACE was asked for",
+            why="two are written out, which is what forces, Hessians and training on forces need",
+            fix="take a difference of second derivatives",
+        )
 
 
 def _add_product(total: Tensor, x: Tensor, weight: Tensor, *, first: bool = False) -> None:
@@ -200,7 +223,7 @@ def _add_product(total: Tensor, x: Tensor, weight: Tensor, *, first: bool = Fals
 
 
 def _contract(total: Tensor, x: Tensor, y: Tensor, *, add: bool = False) -> None:
-    """total[row, 1, ·] (+)= Σ_a x[row, a, ·] y[row, a, ·]; product by product, which beats forming all and adding up."""
+    """total[row, 1, ·] (+)= Σ_a x[row, a, ·] y[row, a, ·]; one a at a time beats forming all and adding up."""
     for a in range(x.shape[1]):
         _add_product(total, x[:, a : a + 1], y[:, a : a + 1], first=a == 0 and not add)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
@@ -15,19 +16,20 @@ SILU_SCALE = 1.0 / math.sqrt(0.3557755)
 """Makes SiLU of a standard normal number have unit second moment."""
 FADE_FROM, FADE_TO = 0.6, 0.35
 """Fractions of the sum of covalent radii between which a neighbour fades out towards contact."""
-_BEND = 3.0
+_BEND = 2.0
+"""Sums of covalent radii at which s/(2 + s) has bent halfway."""
 
 
 class DistanceTransform(nn.Module):
     """x(r; Z_i, Z_j) in [0, 1], the only coordinate radial functions see: x = 1 at the cutoff whatever the elements.
 
-    "covalent": with s = r/(R_i + R_j), R covalent radii, and u(s) = s⁴/(1 + s³),
+    "covalent": with s = r/(R_i + R_j), R covalent radii,
 
-        x = [u/(3 + u)] / [u_c/(3 + u_c)],  u_c = u at the cutoff.
+        x = [s/(2 + s)] / [s_c/(2 + s_c)],  s_c = s at the cutoff.
 
-    Monotone and smooth; u is flat well inside a bond, where there are no data, and linear beyond it, and the quotient
-    gives bonding distances about three times the resolution of distances near the cutoff. After the transform of
-    Agnesi type used in the atomic cluster expansion (Witt et al., J. Chem. Phys. 159, 164101 (2023)).
+    Monotone and smooth; bonds of all elements come near each other, with more than twice the resolution of distances
+    near the cutoff. A simple member of the transforms of Agnesi type used in the atomic cluster expansion (Witt et al.,
+    J. Chem. Phys. 159, 164101 (2023)).
     "linear": x = r/r_c.
     """
 
@@ -45,15 +47,8 @@ class DistanceTransform(nn.Module):
         s = distances / sums[pairs]
         if self.kind == "linear":
             return distances / self.cutoff, s
-        at_cutoff = _bent(self.cutoff / sums)
-        return _bent(s) / at_cutoff[pairs], s
-
-
-def _bent(s: Tensor) -> Tensor:
-    """u/(3 + u) of u = s⁴/(1 + s³), as s⁴/(3 + 3s³ + s⁴)."""
-    cube = s * s * s
-    fourth = cube * s
-    return fourth / (fourth + _BEND * cube + _BEND)
+        at_cutoff = self.cutoff / (_BEND * sums + self.cutoff)
+        return s / (_BEND + s) / at_cutoff[pairs], s
 
 
 def envelope(x: Float[Tensor, " slot"], power: int) -> Float[Tensor, " slot"]:
@@ -71,9 +66,14 @@ def fade(s: Float[Tensor, " slot"]) -> Float[Tensor, " slot"]:
 
 
 def bessel_basis(x: Float[Tensor, " slot"], count: int) -> Float[Tensor, "slot basis"]:
-    """√2 sin(nπx)/x, n = 1 … count: Gasteiger et al., DimeNet, ICLR 2020 (arXiv:2003.03123), eq. 7."""
-    frequencies = math.pi * torch.arange(1, count + 1, dtype=x.dtype, device=x.device)
-    return torch.sin(x[:, None] * frequencies) * (math.sqrt(2.0) / x)[:, None]
+    """a sin(nπx)/(nx), n = 1 … count; a gives the basis the norm it would have without the weights 1/n.
+
+    The weights make radial functions smooth before training, and forces of the order of the energies. Source, but for
+    them: Gasteiger et al., DimeNet, ICLR 2020 (arXiv:2003.03123), eq. 7. Checked: tests/potentials/test_mace.py
+    """
+    n = torch.arange(1, count + 1, dtype=x.dtype, device=x.device)
+    amplitude = math.sqrt(2.0 * count / sum(k**-2 for k in range(1, count + 1)))
+    return torch.sin(x[:, None] * (math.pi * n)) * (amplitude / n) / x[:, None]
 
 
 class RadialNetwork(nn.Module):
@@ -94,8 +94,7 @@ class RadialNetwork(nn.Module):
     ) -> None:
         super().__init__()
         sizes = [inputs, *widths]
-        shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
-        self.hidden = unit_normal(shapes, dtype, None, generator)
+        self.hidden = unit_normal(list(pairwise(sizes)), dtype, None, generator)
         self.last = unit_normal([(paths, sizes[-1], channels)], dtype, None, generator)[0]
 
     def forward(

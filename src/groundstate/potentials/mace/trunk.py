@@ -5,6 +5,7 @@ degrees of all atoms are one matrix each.
 """
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 from jaxtyping import Float, Int
@@ -31,8 +32,8 @@ from groundstate.potentials.model import NodeFeatures, Trunk
 class MACETrunk(Trunk):
     """Batatia et al., NeurIPS 2022 (arXiv:2206.07697), with natural-parity features and independent couplings only.
 
-    An atom without neighbours has features of exactly zero: there are no biases, and the first layer has no path from an
-    atom to itself. Checked: tests/potentials/test_mace.py
+    An atom without neighbours has features of exactly zero: there are no biases, and the first layer has no path from
+    an atom to itself. Checked: tests/potentials/test_mace.py
     """
 
     def __init__(
@@ -109,6 +110,13 @@ class MACETrunk(Trunk):
         return features[:, None, :]
 
 
+class _Made(TypedDict):
+    """How weights are drawn."""
+
+    dtype: torch.dtype
+    generator: torch.Generator
+
+
 class Layer(nn.Module):
     """One message, one product: h → Σ_j R [h_j ⊗ Y] → A → B(A) → h.
 
@@ -122,7 +130,7 @@ class Layer(nn.Module):
         super().__init__()
         width, lmax_in = config.channels, config.hidden_lmax if index > 0 else 0
         lmax_out = config.hidden_lmax if index < config.layers - 1 else 0
-        made = {"dtype": dtype, "generator": generator}
+        made = _Made(dtype=dtype, generator=generator)
         self.up = IrrepLinear(IrrepLayout.plain(lmax_in), width, width, **made)
         self.message = Message(lmax_in, config.lmax, config.lmax, config.average_neighbours)
         paths = len(self.message.paths)
