@@ -111,7 +111,8 @@ class MACEConfig:
         """Inverse of `as_dict`; unknown fields are refused."""
         _refuse_unknown(record)
         # JSON has lists where the fields are tuples.
-        return replace(cls(), **{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        return cls(**values)
 
 
 SIZES: dict[str, dict[str, Any]] = {

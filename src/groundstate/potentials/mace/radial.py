@@ -59,7 +59,7 @@ def envelope(x: Float[Tensor, " slot"], power: int) -> Float[Tensor, " slot"]:
 def fade(s: Float[Tensor, " slot"]) -> Float[Tensor, " slot"]:
     """Step from 0 at s ≤ 0.35 to 1 at s ≥ 0.6, twice continuously differentiable.
 
-    Checked: tests/potentials/test_mace_contact.py
+    Checked: tests/potentials/test_mace_radial.py
     """
     t = ((s - FADE_TO) / (FADE_FROM - FADE_TO)).clamp(0.0, 1.0)
     return t * t * t * (10.0 + t * (6.0 * t - 15.0))
