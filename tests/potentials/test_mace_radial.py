@@ -69,18 +69,18 @@ def test_every_weight_ends_flat_at_the_cutoff() -> None:
 
 
 def test_fading_is_smooth_and_complete() -> None:
-    ends = torch.tensor([0.1, 0.35, 0.6, 0.9], dtype=torch.float64)
+    ends = torch.tensor([0.1, 0.5, 0.75, 0.9], dtype=torch.float64)
     value, slope, curvature = derivatives(fade, ends)
     assert value.tolist() == [0.0, 0.0, 1.0, 1.0]
     assert (slope == 0).all()
     assert curvature.abs().max() < 1e-12
-    inside = fade(torch.linspace(0.36, 0.59, 50, dtype=torch.float64))
+    inside = fade(torch.linspace(0.51, 0.74, 50, dtype=torch.float64))
     assert (inside[1:] > inside[:-1]).all()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nuclei_at_contact_repel_whatever_the_weights(seed: int) -> None:
-    """Below 0.35 of a bond only the nuclear repulsion is left, exactly, and it falls with distance."""
+    """Below half a bond only the nuclear repulsion is left, exactly, and it falls with distance."""
     model = small(seed=seed, lmax=2)
     with torch.no_grad():
         for weight in model.parameters():
@@ -88,7 +88,7 @@ def test_nuclei_at_contact_repel_whatever_the_weights(seed: int) -> None:
     for first, second in PAIRS:
         bond = element(first).covalent_radius + element(second).covalent_radius
         energies = []
-        for fraction in (0.05, 0.2, 0.34):
+        for fraction in (0.05, 0.2, 0.49):
             system = dimer(first, second, fraction * bond)
             found = evaluate(model, system, ("energies", "forces", "energy"))
             energies.append(float(found["energy"]))

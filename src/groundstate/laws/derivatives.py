@@ -2,9 +2,9 @@
 
 Each direction moves every coordinate (or strain component) by ±t at once, signs at random: for an error e of the
 gradient the deviation along it is Σ ±e_k, of the size of |e| whatever the number of atoms, so a few directions see any
-error. The odd part of E(t) at several t is fitted by a₁t + a₃t³ + a₅t⁵; a₁ is the derivative. Float64 takes steps so
-short that a jump of the third derivative, which a polynomial switch has at its end, stays below the tolerance; float32
-takes them sixteen times as long, because its energies of 10 eV are uncertain by 1e-6 eV.
+error. The odd part of E(t) at several t is fitted by a₁t + a₃t³ + a₅t⁵; a₁ is the derivative. Steps are short, 1e-4 Å
+at most in float64, because switches have kinks in higher derivatives and some networks are rough on a scale of 0.01 Å;
+float32 takes them twenty times as long, because its energies of 10 eV are uncertain by 1e-6 eV.
 """
 
 from dataclasses import dataclass

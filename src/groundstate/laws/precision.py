@@ -47,8 +47,8 @@ class Precision:
 
 
 PRECISIONS = {
-    "float64": Precision("float64", 1e-8, 1e-8, 1e-6, 5e-4, 1e-7, 1e-6, 1e-4),
-    "float32": Precision("float32", 1e-4, 1e-3, 5e-3, 8e-3, 1e-4, 1e-4, 5e-3),
+    "float64": Precision("float64", 1e-8, 1e-8, 1e-6, 1e-4, 1e-7, 1e-6, 1e-4),
+    "float32": Precision("float32", 1e-4, 1e-3, 5e-3, 2e-3, 1e-4, 1e-4, 5e-3),
 }
 
 

@@ -26,6 +26,8 @@ CONTACT, BONDED = 0.35, 0.55
 of early transition metals, V₂ and Cr₂) lie near 0.6, so below 0.55 every pair repels."""
 SHORTEST_BOND = 0.5
 """Å; no molecule has a bond this short (H₂: 0.74), so a pair repels below it whatever its radii say."""
+KINK_STEPS = {"float64": 1e-2, "float32": 1e-1}
+"""Å; spacing of the differences that show a kink."""
 POINTS = 41
 """Distances per diatomic."""
 
@@ -186,7 +188,7 @@ def _chosen(first: Bool[Tensor, " interval"], a: _Scan, b: _Scan) -> _Scan:
 
 def _kink(potential: Potential, path: _Path, precision: Precision) -> float:
     """Jump of dF/dr at the potential's cutoff, from one-sided differences."""
-    step = 3 * precision.displacement
+    step = KINK_STEPS[precision.name]
     offsets = step * torch.tensor([-2.0, -1.0, 1.0, 2.0], dtype=torch.float64)
     force = _measure(potential, path, potential.cutoff + offsets).forces
     return magnitude((force[3] - force[2]) - (force[1] - force[0])) / step

@@ -124,9 +124,9 @@ class Loop:
         self._refuse_hopeless(loss, indices)
         state.optimiser.zero_grad(set_to_none=True)
         terms = [self.aim.weights[n] * part.loss / sums[n][-1] for n, part in parts.items() if part.count > 0]
-        if terms and torch.stack(terms).requires_grad:
-            torch.stack(terms).sum().backward()
         parameters = list(state.trained.values())
+        if terms and torch.stack(terms).requires_grad:
+            torch.stack(terms).sum().backward(inputs=parameters)
         if self.fabric.world_size > 1:
             reduce_gradients(parameters, lambda vector: self.fabric.all_reduce(vector, reduce_op="sum"))
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip or float("inf"))

@@ -1,7 +1,7 @@
 """A potential as an ASE calculator: ASE's units, order and manners, none of its stale answers."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import ase
 import numpy as np
@@ -17,6 +17,7 @@ from groundstate.potentials.derive import evaluate, periodic_projector, refuse_n
 from groundstate.potentials.potential import Potential
 
 _CONDITION_KEYS = ("charge", "total_charge", "spin", "total_spin", "multiplicity", "theory", "head")
+_ALWAYS = ("energy", "free_energy", "forces", "energies", "stress", "stresses")
 _FROM_OUTPUT = {"charges": "charges", "magmoms": "magnetic_moments", "dipole": "dipole"}
 
 
@@ -28,7 +29,7 @@ class Calculator(AseCalculator):
     the out-of-plane components of the stress are 0 and `stress_defined` marks the others; a molecule has no stress.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "energies", "stress", "stresses"]
+    implemented_properties: list[str] = [*_ALWAYS]  # noqa: RUF012 — ASE reads and we set it per instance
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class Calculator(AseCalculator):
         super().__init__(**settings)
         self.potential = potential
         self.implemented_properties = [
-            *type(self).implemented_properties,
+            *_ALWAYS,
             *(name for name, source in _FROM_OUTPUT.items() if source in potential.provides),
         ]
         self.theory, self.allow = theory, allow

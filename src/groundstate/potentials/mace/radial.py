@@ -14,8 +14,9 @@ from groundstate.potentials.mace.config import MACEConfig
 
 SILU_SCALE = 1.0 / math.sqrt(0.3557755)
 """Makes SiLU of a standard normal number have unit second moment."""
-FADE_FROM, FADE_TO = 0.6, 0.35
-"""Fractions of the sum of covalent radii between which a neighbour fades out towards contact."""
+FADE_FROM, FADE_TO = 0.75, 0.5
+"""Fractions of the sum of covalent radii between which a neighbour fades out towards contact: below half of it only the
+nuclear repulsion is left whatever the weights, above three quarters lie the bonds of nearly everything."""
 _BEND = 2.0
 """Sums of covalent radii at which s/(2 + s) has bent halfway."""
 
@@ -57,7 +58,7 @@ def envelope(x: Float[Tensor, " slot"], power: int) -> Float[Tensor, " slot"]:
 
 
 def fade(s: Float[Tensor, " slot"]) -> Float[Tensor, " slot"]:
-    """Step from 0 at s ≤ 0.35 to 1 at s ≥ 0.6, twice continuously differentiable.
+    """Step from 0 at s ≤ 0.5 to 1 at s ≥ 0.75, twice continuously differentiable.
 
     Checked: tests/potentials/test_mace_radial.py
     """
