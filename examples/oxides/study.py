@@ -25,9 +25,9 @@ from rich.table import Table
 import groundstate as gs
 from groundstate.api import LoadedModel
 from groundstate.data import Record, from_ase, to_ase
-from groundstate.potentials.mace import MACEConfig
 from groundstate.report import Page, curves, parity, structures
 from groundstate.simulation import progress_bar
+from groundstate.training import load_recipe
 
 HERE = Path(__file__).parent
 PBE = gs.LevelOfTheory(
@@ -40,14 +40,9 @@ PBE = gs.LevelOfTheory(
 SIZES = (10, 20, 40)
 CPU_SECONDS_PER_LABEL = 11.6
 """Of one core, for the labels in mgo_pbe.extxyz."""
-CORRECTION = MACEConfig.of_size("XS", cutoff=4.5)
-TRAINING = {
-    "batch_size": 4,
-    "learning_rate": 0.005,
-    "weights": {"energy": 1.0, "forces": 10.0, "stress": 100.0},
-    "missing": "refuse",
-}
+RECIPE = load_recipe(HERE.parent.parent / "recipes" / "mgo_finetune.toml")
 EPOCHS = {10: 600, 20: 400, 40: 240}
+"""About the same number of steps for each; the recipe's patience ends a run that stopped improving."""
 console = Console()
 
 
@@ -134,7 +129,7 @@ def teach(
         held_out = chosen[4::5]
         taught = [record for i, record in enumerate(chosen) if i % 5 != 4]
         console.print(f"Learning from {size} labels ({len(taught)} to fit, {len(held_out)} to choose the best weights)")
-        options = {**TRAINING, "epochs": EPOCHS[size], "progress": True, "model": CORRECTION}
+        options = {**RECIPE.train.as_dict(), "epochs": EPOCHS[size], "progress": True, "model": RECIPE.model}
         tuned = gs.finetune(model, taught, held_out, folder / f"finetune-{size}", **options)
         scratch = gs.train(taught, held_out, folder / f"scratch-{size}", **options)
         learners["fine-tuned"][size] = judge(gs.load(tuned.path), unseen, equilibrium)

@@ -20,7 +20,7 @@ def _default_weights() -> dict[str, float]:
 @dataclass(frozen=True)
 class TrainConfig:
     """Options of the training loop. Learning rate, batch, loss and weights were chosen on 50 validation frames of
-    acetylacetone at 300 K, by the error that a fixed time of training of a small MACE reaches.
+    acetylacetone at 300 K, by the error that a few epochs of a small MACE reach.
 
     batch_size   structures per step; `max_atoms`, where given, packs batches up to that many atoms instead
     weights      quantity → weight w in Σ_q w_q · mean ρ(error_q); extensive quantities count per atom; base units
