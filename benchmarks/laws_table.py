@@ -43,8 +43,8 @@ def _cell(result: LawResult) -> str:
         return f"{word} {result.measured:.0f} of {result.detail.split()[0]}"
     if result.measured != result.measured:
         return f"{word} (raised)"
-    return f"{word} {result.measured:.0e} ≤ {result.tolerance:.0e}" if result.passed else (
-        f"{word} {result.measured:.1e} > {result.tolerance:.0e}"
+    return f"{word} {result.measured:.0e} ≤ {result.tolerance:.1e}" if result.passed else (
+        f"{word} {result.measured:.1e} > {result.tolerance:.1e}"
     )  # fmt: skip
 
 
