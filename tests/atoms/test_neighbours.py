@@ -146,3 +146,14 @@ def test_verlet_list_is_complete_while_atoms_and_cell_move() -> None:
         for name in ("receivers", "senders", "shifts"):
             assert torch.equal(getattr(listed, name), getattr(fresh, name)), f"step {step}: {name}"
     assert 2 < verlet.builds < 2 * 30, "either the skin did nothing or the list was never rebuilt"
+
+
+def test_verlet_list_does_not_serve_other_structures() -> None:
+    """Another cell, other elements, fewer or more structures: the lists of before are not used."""
+    verlet = VerletList(4.0, skin=1.0)
+    copper, skewed = fcc(), random_system(1, CELLS["skewed"], (True, True, True))
+    for system in (copper, System.batch([copper, skewed]), skewed, fcc(number=47), System.batch([skewed, copper])):
+        listed = Geometry(system, verlet.graph(system)).edges(4.0)
+        fresh = Geometry.of(system, 4.0).edges(4.0)
+        assert torch.equal(listed.senders, fresh.senders)
+        torch.testing.assert_close(listed.vectors, fresh.vectors)

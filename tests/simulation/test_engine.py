@@ -28,16 +28,16 @@ def test_reused_lists_equal_fresh_ones_while_atoms_and_cell_move(potential, crys
         assert not errors
         torch.testing.assert_close(found["energy"], fresh["energy"], rtol=0, atol=1e-11)
         torch.testing.assert_close(found["forces"], fresh["forces"], rtol=0, atol=1e-11)
-    assert engine.builds < 12 * 4
+    assert engine.neighbours.builds < 12 * 4
 
 
 def test_lists_are_kept_while_nothing_moves(potential, crystal):
     system, engine = System.batch([crystal(1), crystal(2)]), Engine(potential, skin=0.5)
-    first = engine.graph(system)
-    assert engine.graph(system) is first
+    first = engine.neighbours.graph(system)
+    assert engine.neighbours.graph(system) is first
     moved = system.replace(positions=system.positions + torch.tensor([5.0, 0, 0], dtype=torch.float64))
-    assert engine.graph(moved) is first  # a common translation changes no distance
-    assert engine.builds == 2
+    assert engine.neighbours.graph(moved) is first  # a common translation changes no distance
+    assert engine.neighbours.builds == 2
 
 
 class Refusing(Potential):

@@ -12,10 +12,11 @@ from groundstate.atoms.errors import (
     nearest,
 )
 from groundstate.atoms.geometry import Edges, Geometry
-from groundstate.atoms.neighbours import Graph, VerletList, find_neighbours
+from groundstate.atoms.neighbours import Graph, find_neighbours
 from groundstate.atoms.quantities import Quantity, quantities, quantity
 from groundstate.atoms.system import System
 from groundstate.atoms.theory import LevelOfTheory
+from groundstate.atoms.verlet import VerletList
 
 __all__ = [
     "Allowances",

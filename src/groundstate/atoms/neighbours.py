@@ -58,48 +58,6 @@ def find_neighbours(system: System, cutoff: float, *, method: Method = "cell_lis
     return _assemble([_list_one(single, cutoff, method) for single in system], system, cutoff)
 
 
-class VerletList:
-    """Neighbour lists that are rebuilt only when they could have become incomplete.
-
-    Lists reach `cutoff + skin` (Å); a structure's list is kept while ‖F⁻¹‖(cutoff + 2·u) ≤ cutoff + skin, where F is
-    the deformation of its cell since the list was made and u the largest displacement of an atom from its deformed
-    position. Each structure of a batch is judged alone. Holds no tensors of the caller.
-    """
-
-    def __init__(self, cutoff: float, skin: float = 0.0) -> None:
-        if skin < 0:
-            raise OptionError("E-CUTOFF", f"a skin cannot be negative, got {skin} Å", fix="use 0 to rebuild each time")
-        self.cutoff, self.skin = cutoff, skin
-        self.builds = 0
-        self._reference: list[System] = []
-        self._listed: list[_Listed] = []
-
-    def graph(self, system: System) -> Graph:
-        """A graph complete up to `cutoff` for these positions."""
-        current = [_detached(single) for single in system]
-        if len(current) != len(self._reference):
-            self._reference, self._listed = [], []
-        for s, now in enumerate(current):
-            if s < len(self._reference) and self._still_valid(self._reference[s], now):
-                continue
-            fresh = _list_one(now, self.cutoff + self.skin, "cell_list")
-            self._reference[s : s + 1], self._listed[s : s + 1] = [now], [fresh]
-            self.builds += 1
-        return _assemble(self._listed, system, self.cutoff + self.skin)
-
-    def _still_valid(self, then: System, now: System) -> bool:
-        same_atoms = torch.equal(then.numbers, now.numbers) and torch.equal(then.pbc, now.pbc)
-        if not same_atoms:
-            return False
-        cell_then, cell_now = complete_cell(then), complete_cell(now)
-        deformation = np.linalg.solve(cell_then, cell_now)
-        moved = now.positions.numpy() - then.positions.numpy() @ deformation
-        moved -= moved.mean(axis=0)  # a common translation changes no distance
-        furthest = float(np.sqrt((moved**2).sum(axis=1).max(initial=0.0)))
-        stretch = float(np.linalg.norm(np.linalg.inv(deformation), 2))
-        return stretch * (self.cutoff + 2 * furthest) <= self.cutoff + self.skin + 1e-12
-
-
 def complete_cell(single: System) -> NDArray[np.float64]:
     """Lattice rows of one structure, each non-periodic one replaced by a unit vector normal to the periodic ones."""
     rows = single.cell[0].detach().cpu().numpy().astype(np.float64).copy()
@@ -109,10 +67,6 @@ def complete_cell(single: System) -> NDArray[np.float64]:
     free = np.linalg.svd(rows)[2][int(periodic.sum()) :]
     rows[~periodic] = free
     return rows
-
-
-def _detached(single: System) -> System:
-    return single.replace(positions=single.positions.detach().cpu(), cell=single.cell.detach().cpu()).to("cpu")
 
 
 def _list_one(single: System, cutoff: float, method: Method) -> _Listed:
