@@ -237,15 +237,16 @@ def report(
         f"{after['scratch']:.0f} for a small model of one's own from scratch.",
     )
     final = learners["fine-tuned"][SIZES[-1]]
+    shown = {"universal": learners["universal"][0], "fine-tuned": final, "scratch": learners["scratch"][SIZES[-1]]}
     panels = {
-        label: {"universal": learners["universal"][0]["values"][name], "fine-tuned": final["values"][name]}
+        label: {who: judged["values"][name] for who, judged in shown.items()}
         for name, label in (("energy", "ΔE (eV/atom)"), ("forces", "force (eV/Å)"), ("stress", "stress (eV/Å³)"))
     }
     data = {
         label: {who: {"pbe": pair[0].tolist(), "model": pair[1].tolist()} for who, pair in series.items()}
         for label, series in panels.items()
     }
-    page.figure(parity(panels), "Unseen MgO configurations: model against PBE, before and after fine-tuning", data)
+    page.figure(parity(panels), f"Unseen MgO configurations against PBE: before, and after {SIZES[-1]} labels", data)
     page.table(COLUMNS, error_rows(learners), caption="RMSE on the unseen configurations")
     page.heading("What accuracy costs")
     minutes = {
