@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(
 # busy machine lose much.
 ONE_THREAD := OMP_NUM_THREADS=1
 WORKERS ?= 2
+# Labelled crystals for `make bench`: any extxyz file; by default 1 000 frames of MPtrj in the folder of public data sets.
+FRAMES ?= $(GROUNDSTATE_DATA)/mptrj_sample/mptrj-random-1k.xyz
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow check bench clean
@@ -39,10 +41,10 @@ test: check  ## The whole suite but the slow tests
 test-slow: .venv/test  ## Exhaustive checks (GROUNDSTATE_DATA names the folder of public data sets)
 	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --durations 10
 
-bench: .venv/test  ## Parity and speed against the peers that install here
-	$(BIN)/python benchmarks/chgnet_parity.py
-	$(BIN)/python benchmarks/relax_parity.py
-	$(BIN)/python benchmarks/laws_table.py
+bench: .venv/test  ## Parity and speed against the peers that install here, on FRAMES; the table of laws
+	$(ONE_THREAD) $(BIN)/python benchmarks/chgnet_parity.py $(FRAMES)
+	$(ONE_THREAD) $(BIN)/python benchmarks/relax_parity.py $(FRAMES)
+	$(ONE_THREAD) $(BIN)/python benchmarks/laws_table.py
 
 clean:  ## Remove what was made
 	rm -rf .venv demo build src/*.egg-info
