@@ -10,6 +10,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 
 from groundstate.atoms import Allowances, GroundstateError
+from groundstate.data import from_ase
 from groundstate.potentials.adapters import Calculator
 from toys import lennard_jones
 
@@ -100,6 +101,13 @@ def test_not_a_number_and_overlap_never_reach_an_optimiser() -> None:
     overlapping.calc = Calculator(lennard_jones())
     with pytest.raises(GroundstateError, match="E-ATOMS-CLOSE"):
         overlapping.get_potential_energy()
+
+
+def test_a_structure_moved_after_a_calculation_is_still_a_structure() -> None:
+    atoms = copper()
+    atoms.get_potential_energy()
+    atoms.positions[0] += 0.1
+    np.testing.assert_array_equal(from_ase(atoms).positions.numpy(), atoms.positions)
 
 
 def test_ase_relaxes_a_cell_with_it() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from groundstate.report import Page, bars, curves, parity, structures
+from groundstate.report import Page, curves, parity, structures
 from toys import fcc
 
 
@@ -44,7 +44,6 @@ def test_figures_show_every_series() -> None:
     )
     assert len(figure.axes) == 4
     assert [line.get_label() for line in figure.axes[0].lines[:2]] == ["before", "after"]
-    assert len(bars({"a": 1.0, "b": 2.0}, "y").axes[0].patches) == 2
     assert len(structures({"Cu": fcc()}).axes[0].patches) >= 4
     assert [line.get_label() for line in curves({"a": ([1], [1])}, "x", "y", levels={"b": 2.0}).axes[0].lines] == [
         "a",

@@ -40,7 +40,7 @@ def read_files(files: Sequence[Path], *, salvage: bool = False) -> tuple[list[Re
     records, names, notes = [], [], []
     for file in files:
         dataset = read(file, salvage=salvage, missing="mask")
-        many = len(dataset) > 1 or len(files) == 0
+        many = len(dataset) > 1
         for record in dataset.records:
             records.append(record)
             names.append(f"{file.name}:{record.provenance.frame}" if many else file.name)

@@ -1,6 +1,6 @@
 """Floor 6: what a run leaves for people (one self-contained HTML page) and for programs (its JSON twin)."""
 
-from groundstate.report.figures import bars, curves, parity, structures
+from groundstate.report.figures import curves, parity, structures
 from groundstate.report.page import Page
 
-__all__ = ["Page", "bars", "curves", "parity", "structures"]
+__all__ = ["Page", "curves", "parity", "structures"]

@@ -69,15 +69,6 @@ def _plain(value: float, _: int) -> str:
     return f"{value:g}" if min(abs(leading - known) for known in (1, 2, 5)) < 1e-6 else ""
 
 
-def bars(values: Mapping[str, float], y_label: str) -> Figure:
-    """One number per name."""
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
-    (axes,) = _row(figure, 1)
-    axes.bar(list(values), list(values.values()), color=_COLOURS[0])
-    axes.set_ylabel(y_label)
-    return figure
-
-
 def structures(named: Mapping[str, System], rotation: str = "12x,-18y,2z") -> Figure:
     """Each structure in projection, with its cell."""
     figure = Figure(figsize=(3.2 * len(named), 3.2), layout="constrained")
