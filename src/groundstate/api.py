@@ -39,6 +39,7 @@ Source: TypeAlias = str | Path | Atoms | System | Sequence[Any]
 __all__ = [
     "LoadedModel",
     "Predicted",
+    "convert",
     "evaluate",
     "finetune",
     "laws",
@@ -90,6 +91,32 @@ def load(model: "File | Potential | LoadedModel") -> LoadedModel:
         return model
     potential = model if isinstance(model, Potential) else zoo.load(model)
     return LoadedModel(potential, potential.fingerprint())
+
+
+def convert(
+    family: str,
+    file: File,
+    output: File,
+    *,
+    trust_pickle: bool = False,
+    python: str | None = None,
+    precision: str | None = None,
+    timeout: float = 600.0,
+    overwrite: bool = False,
+) -> LoadedModel:
+    """A model file of ours from a checkpoint of another package; `family` "mace": see `zoo.mace.convert`."""
+    if family not in zoo.CONVERTERS:
+        raise OptionError("E-MODEL-FAMILY", f"no files of '{family}' are converted", fix=nearest(family, zoo.CONVERTERS))
+    zoo.CONVERTERS[family](
+        Path(file),
+        Path(output),
+        trust_pickle=trust_pickle,
+        python=python,
+        precision=precision,
+        timeout=timeout,
+        overwrite=overwrite,
+    )
+    return load(output)
 
 
 def systems(source: Source) -> list[System]:

@@ -39,7 +39,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_verb_has_help(run: Run) -> None:
-    assert {command.callback.__name__ for command in app.registered_commands if command.callback} == set(VERBS)
+    verbs = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert verbs | {group.name for group in app.registered_groups} == set(VERBS)
     for words in ((), *((verb,) for verb in VERBS)):
         code, out, _ = run(*words, "--help")
         assert code == 0

@@ -34,10 +34,13 @@ class Geometry:
     """What a term may ask about space: the edges within its own cutoff, computed once per cutoff.
 
     The system's positions and cell may carry gradients; they flow into every vector.
+
+    first_order   only first derivatives by positions and cell will be taken: no second ones, none by parameters
+    by_edge       derivatives by the vectors of edges will be taken (`measured`)
     """
 
-    def __init__(self, system: System, graph: Graph) -> None:
-        self.system, self.graph = system, graph
+    def __init__(self, system: System, graph: Graph, *, first_order: bool = False, by_edge: bool = False) -> None:
+        self.system, self.graph, self.first_order, self.by_edge = system, graph, first_order, by_edge
         self._edges: dict[float, Edges] = {}
 
     @classmethod

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import torch
 import typer
 from rich.table import Table
+from typer.core import TyperGroup
 
 from groundstate import api, zoo
 from groundstate.cli import options as opt
 from groundstate.cli.app import app, errors, output, show
 from groundstate.data.writers import refuse_existing
+from groundstate.equivariant.native.report import report as report_kernels
 from groundstate.laws import as_table
 from groundstate.potentials import checkpoint
 from groundstate.report import Page
@@ -29,8 +31,27 @@ _PACKAGES = {
 }
 
 
-@app.command()
-def models(
+class _NameOrVerb(TyperGroup):
+    """`models` alone and `models NAME` show; only the words that are verbs here are verbs."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """With the verb that is meant where none is said."""
+        said = next((word for word in args if not word.startswith("-")), None)
+        if said not in self.commands and "--help" not in args:
+            args = ["show", *args]
+        return list(super().parse_args(ctx, args))
+
+
+models = typer.Typer(
+    cls=_NameOrVerb,
+    subcommand_metavar="[NAME | convert …]",
+    help="Which models can be loaded; one in full when named, or converted from the file of another package.",
+)
+app.add_typer(models, name="models")
+
+
+@models.command("show", hidden=True)
+def show_models(
     name: Annotated[str | None, typer.Argument(help="A public model, or a model file, to show in full.")] = None,
     as_json: opt.Json = False,
 ) -> int:
@@ -53,6 +74,41 @@ def models(
     else:
         for key, value in rows[0].items():
             output.print(f"{key:<14} {_brief(value, 2000)}", markup=False, soft_wrap=True)
+    return 0
+
+
+@models.command("convert")
+def convert_model(
+    family: Annotated[str, typer.Argument(help="What made the file: mace (a .model file of mace-torch).")],
+    file: Annotated[Path, typer.Argument(help="The file to convert.")],
+    target: Annotated[Path, typer.Option("--output", "-o", help="Model file to write, ending in .safetensors.")],
+    python: Annotated[str | None, typer.Option(help="Interpreter that has the package; this one by default.")] = None,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="The file may run code of its own while it is read.")
+    ] = False,
+    precision: Annotated[str | None, typer.Option(help="float32 or float64; that of its weights by default.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that reading the file may take.")] = 600.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output where it exists.")] = False,
+    as_json: opt.Json = False,
+) -> int:
+    """Make a model file of a checkpoint of another package, the same function in our own network.
+
+    `groundstate models convert mace medium.model --output medium.safetensors --python ~/mace/bin/python --trust-pickle`
+    """
+    loaded = api.convert(
+        family,
+        file,
+        target,
+        python=python,
+        trust_pickle=trust_pickle,
+        precision=precision,
+        timeout=timeout,
+        overwrite=overwrite,
+    )
+    if as_json:
+        show({"model": str(target), "id": loaded.id})
+    else:
+        output.print(f"{target}: {loaded.id}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -114,11 +170,15 @@ def doctor(as_json: opt.Json = False) -> int:
             packages.append({"package": package, "version": version(package), "install": ""})
         except PackageNotFoundError:
             packages.append({"package": package, "version": None, "install": install})
+    kernels = report_kernels()
     if as_json:
-        show({"machine": facts, "packages": packages})
+        show({"machine": facts, "kernels": kernels, "packages": packages})
         return 0
     for key, value in facts.items():
         output.print(f"{key:<14} {value}", markup=False)
+    for row in kernels:
+        state = f"{row['state']}: {row['fix']}" if row["fix"] else row["state"]
+        output.print(f"{row['name']:<18} {state}", markup=False, soft_wrap=True)
     for row in packages:
         state = row["version"] or f"not installed: {row['install']}"
         output.print(f"{row['package']:<18} {state}", markup=False)

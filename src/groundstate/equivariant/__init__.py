@@ -1,25 +1,50 @@
-"""Tensors that turn with the frame: conventions, couplings and layers. Knows no atoms."""
+"""Tensors that turn with the frame: conventions, couplings, layers, and the kernels generated for them. Knows no atoms.
 
-from groundstate.equivariant.coupling import (
-    Path,
-    coupling_coefficients,
-    dense_coupling,
-    natural_parity_paths,
-    rotation_matrix,
-    wigner_D,
-)
-from groundstate.equivariant.factorisation import Factorisation, factorise
-from groundstate.equivariant.irreps import IrrepLayout, degree_slice, dimension
-from groundstate.equivariant.product import (
-    ClassedIrrepLinear,
-    Constant,
-    IrrepLinear,
-    SymmetricContraction,
-    TensorProduct,
-    unit_normal,
-)
-from groundstate.equivariant.spherical_harmonics import spherical_harmonics
-from groundstate.equivariant.symmetric import CouplingTree, SymmetricCouplings, symmetric_couplings
+Names load what they need: couplings and the kernel generator come without torch, so that an installation can build
+kernels in an environment that has none.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from groundstate.equivariant.coupling import (
+        Path,
+        coupling_coefficients,
+        dense_coupling,
+        natural_parity_paths,
+    )
+    from groundstate.equivariant.factorisation import Factorisation, factorise
+    from groundstate.equivariant.irreps import IrrepLayout, degree_slice, dimension
+    from groundstate.equivariant.product import (
+        ClassedIrrepLinear,
+        Constant,
+        IrrepLinear,
+        SymmetricContraction,
+        TensorProduct,
+        unit_normal,
+    )
+    from groundstate.equivariant.rotation import rotation_matrix, wigner_D
+    from groundstate.equivariant.harmonics import spherical_harmonics
+    from groundstate.equivariant.symmetric import CouplingTree, SymmetricCouplings, symmetric_couplings
+
+_MODULES = {
+    "coupling": ("Path", "coupling_coefficients", "dense_coupling", "natural_parity_paths"),
+    "factorisation": ("Factorisation", "factorise"),
+    "irreps": ("IrrepLayout", "degree_slice", "dimension"),
+    "product": (
+        "ClassedIrrepLinear",
+        "Constant",
+        "IrrepLinear",
+        "SymmetricContraction",
+        "TensorProduct",
+        "unit_normal",
+    ),
+    "rotation": ("rotation_matrix", "wigner_D"),
+    "harmonics": ("spherical_harmonics",),
+    "symmetric": ("CouplingTree", "SymmetricCouplings", "symmetric_couplings"),
+}
+_FROM = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "ClassedIrrepLinear",
@@ -44,3 +69,11 @@ __all__ = [
     "unit_normal",
     "wigner_D",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FROM:
+        raise AttributeError(f"module 'groundstate.equivariant' has no attribute '{name}'")
+    value = getattr(import_module(f"{__name__}.{_FROM[name]}"), name)
+    globals()[name] = value
+    return value

@@ -3,9 +3,10 @@
 from groundstate.potentials.derive import evaluate, hessian, periodic_projector, refuse_not_finite
 from groundstate.potentials.model import Head, Model, NodeFeatures, Term, Trunk
 from groundstate.potentials.potential import Energy, Potential, Prediction, Sum
-from groundstate.potentials.terms import ZBL, ReferenceEnergies, ShortRange
+from groundstate.potentials.terms import MACEZBL, ZBL, ReferenceEnergies, ShortRange
 
 __all__ = [
+    "MACEZBL",
     "ZBL",
     "Energy",
     "Head",

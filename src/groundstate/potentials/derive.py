@@ -40,10 +40,10 @@ def evaluate(
     needs_forces = "forces" in wanted
     with torch.enable_grad():
         strained, strain, positions = _leaves(system, needs_strain, needs_forces or needs_strain)
-        geometry = Geometry(strained, graph if graph is not None else find_neighbours(system, potential.cutoff))
         if "stresses" in wanted and positions is None:
             strained = strained.replace(positions=strained.positions.detach().requires_grad_())
-            geometry = Geometry(strained, geometry.graph)
+        graph = graph if graph is not None else find_neighbours(system, potential.cutoff)
+        geometry = Geometry(strained, graph, first_order=not differentiable, by_edge="stresses" in wanted)
         prediction = potential(strained, geometry)
         energy = prediction.energy.per_system
         leaves = ([positions] if needs_forces else []) + ([strain] if needs_strain else [])

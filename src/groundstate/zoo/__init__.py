@@ -2,6 +2,6 @@
 
 from groundstate.zoo.catalogue import Card, cards, resolve
 from groundstate.zoo.chgnet import CHGNet
-from groundstate.zoo.loading import BUILDERS, load, recorded_as
+from groundstate.zoo.loading import BUILDERS, CONVERTERS, load, recorded_as
 
-__all__ = ["BUILDERS", "CHGNet", "Card", "cards", "load", "recorded_as", "resolve"]
+__all__ = ["BUILDERS", "CONVERTERS", "CHGNet", "Card", "cards", "load", "recorded_as", "resolve"]

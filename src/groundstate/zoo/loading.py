@@ -1,13 +1,14 @@
 """The one door to a potential by name or by file. Nothing is ever loaded that was not named."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from groundstate.atoms import ModelError, OptionError
 from groundstate.potentials import Potential, checkpoint
 from groundstate.potentials.potential import identity
-from groundstate.zoo import chgnet
+from groundstate.zoo import chgnet, mace
 from groundstate.zoo.catalogue import resolve
 
 _PICKLES = frozenset({".pt", ".pth", ".model", ".pkl", ".pickle", ".ckpt", ".tar"})
@@ -16,6 +17,8 @@ _DESCRIPTIONS = {"chgnet": chgnet.description}
 _PRECISIONS: tuple[Literal["float32", "float64"], ...] = ("float32", "float64")
 BUILDERS: dict[str, checkpoint.Builder] = {"chgnet": chgnet.build}
 """How `checkpoint.load` makes the public models a file stands on."""
+CONVERTERS: dict[str, Callable[..., object]] = {"mace": mace.convert}
+"""How the files of other packages become model files of ours."""
 
 
 def load(name_or_path: str | os.PathLike[str], *, precision: Literal["float32", "float64"] | None = None) -> Potential:

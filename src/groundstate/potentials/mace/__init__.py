@@ -4,7 +4,14 @@ from groundstate.potentials.mace.build import build, rebuild
 from groundstate.potentials.mace.config import SIZES, MACEConfig
 from groundstate.potentials.mace.heads import EnergyHead, ScalarHead
 from groundstate.potentials.mace.message import Message
-from groundstate.potentials.mace.radial import DistanceTransform, RadialNetwork, bessel_basis, envelope, fade
+from groundstate.potentials.mace.radial import (
+    DistanceTransform,
+    RadialFunctions,
+    RadialNetwork,
+    bessel_basis,
+    envelope,
+    fade,
+)
 from groundstate.potentials.mace.trunk import Layer, MACETrunk
 
 __all__ = [
@@ -15,6 +22,7 @@ __all__ = [
     "MACEConfig",
     "MACETrunk",
     "Message",
+    "RadialFunctions",
     "RadialNetwork",
     "ScalarHead",
     "bessel_basis",

@@ -1,7 +1,7 @@
 """From a configuration and the elements of the data to a potential, and back from its description."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -11,7 +11,7 @@ from groundstate.potentials.mace.config import MACEConfig
 from groundstate.potentials.mace.heads import EnergyHead, ScalarHead
 from groundstate.potentials.mace.trunk import MACETrunk
 from groundstate.potentials.model import Head, Model, Term
-from groundstate.potentials.terms import ZBL, ReferenceEnergies, ShortRange
+from groundstate.potentials.terms import MACEZBL, ZBL, ReferenceEnergies, ShortRange
 
 _DESCRIPTION = frozenset({"kind", "config", "elements", "n_theories", "zbl", "theories"})
 
@@ -24,7 +24,7 @@ def build(
     scale: float | Sequence[float] | None = None,
     shift: float | Sequence[float] = 0.0,
     theories: Sequence[LevelOfTheory] = (),
-    zbl: bool = True,
+    zbl: bool | Literal["mace"] = True,
     seed: int = 0,
 ) -> Model:
     """An untrained MACE: energy = scale · network + reference energies + screened nuclear repulsion.
@@ -33,7 +33,7 @@ def build(
     reference_energies  eV per element, one mapping for each level of theory; together they name every element
     scale, shift        eV, one number for all levels of theory or one each; scale from the configuration when not given
     theories            what those levels are, in order; may stay unknown
-    zbl                 whether nuclei repel each other by `ZBL` at contact
+    zbl                 whether nuclei repel each other by `ZBL` at contact; "mace": by `MACEZBL`, for imported models
     seed                of the weights; the global random state is neither read nor changed
     """
     known = tuple(sorted({element(int(number)).number for number in elements}))
@@ -45,15 +45,13 @@ def build(
     heads: dict[str, Head] = {"energies": EnergyHead(config, n_theories, dtype=dtype, generator=generator)}
     for name in config.heads:
         heads[name] = ScalarHead(name, config, known, dtype=dtype, generator=generator)
+    scales = _per_theory("scale", config.scale if scale is None else scale, n_theories)
     terms: dict[str, Term] = {
-        "short_range": ShortRange(
-            _per_theory("scale", config.scale if scale is None else scale, n_theories),
-            _per_theory("shift", shift, n_theories),
-        ),
+        "short_range": ShortRange(scales, _per_theory("shift", shift, n_theories)),
         "references": ReferenceEnergies(reference_energies),
     }
     if zbl:
-        terms["zbl"] = ZBL(known)
+        terms["zbl"] = MACEZBL(known, config.cutoff_power, config.cutoff, scales) if zbl == "mace" else ZBL(known)
     description = {
         "kind": "mace",
         "config": config.as_dict(),

@@ -7,7 +7,9 @@ from typing import Any, Literal, get_args
 from groundstate.atoms import OptionError, nearest, quantity
 from groundstate.atoms.contract import Attitude
 
-DistanceTransform = Literal["covalent", "linear"]
+DistanceTransform = Literal["covalent", "linear", "agnesi", "soft"]
+Envelope = Literal["cubic", "polynomial"]
+EnvelopeAt = Literal["weights", "basis"]
 DType = Literal["float32", "float64"]
 
 
@@ -24,10 +26,17 @@ class MACEConfig:
     cutoff              Å
     radial_basis        Bessel functions of the transformed distance
     radial_widths       hidden layers of the radial network; the last is the rank of the radial functions
-    cutoff_power        p of the envelope (1 − x^p)³: larger keeps distant neighbours longer
-    distance_transform  "covalent": by the sum of covalent radii, see `radial.DistanceTransform`; "linear": r/r_c
+    cutoff_power        p of the envelope: larger keeps distant neighbours longer
+    distance_transform  "covalent": by the sum of covalent radii, see `radial.DistanceTransform`; "linear": r/r_c;
+                        "agnesi", "soft": r/r_c, bent for the basis alone, see `radial.RadialFunctions`
+    envelope            "cubic": (1 − x^p)³; "polynomial": see `polynomial_switch`
+    envelope_at         "weights": it multiplies the weights the radial network gives; "basis": what the network reads
+    radial_knots        intervals of the table that radial functions are kept in, see `tables`; 0: no table, the network
+                        is evaluated for every pair, in plain torch only
+    radial_smoothness   continuous derivatives of a tabulated function: 1 or 2
     fade_at_contact     neighbours fade out well inside a bond, where the screened nuclear repulsion takes over
     residual            features are carried on through a matrix of the element, except into the first layer
+    residual_first      into the first layer too: an atom without neighbours then has features of its element
     average_neighbours  of the training data: sums over neighbours are divided by it
     scale               eV: energies leave the network in this unit; the root mean square force of the data (× 1 Å)
     readout_width       hidden width of the last readout
@@ -46,8 +55,13 @@ class MACEConfig:
     radial_widths: tuple[int, ...] = (32, 16)
     cutoff_power: int = 6
     distance_transform: DistanceTransform = "covalent"
+    envelope: Envelope = "cubic"
+    envelope_at: EnvelopeAt = "weights"
+    radial_knots: int = 256
+    radial_smoothness: int = 1
     fade_at_contact: bool = True
     residual: bool = True
+    residual_first: bool = False
     average_neighbours: float = 16.0
     scale: float = 1.0
     readout_width: int = 16
@@ -66,16 +80,22 @@ class MACEConfig:
         self._require("hidden_lmax", self.hidden_lmax <= self.lmax, f"at most lmax ({self.lmax})")
         self._require("correlation", self.correlation <= 4, "at most 4")
         self._require("cutoff_power", self.cutoff_power >= 2, "at least 2")
+        knots = self.radial_knots
+        self._require("radial_knots", _is_integer(knots) and (knots == 0 or 8 <= knots <= 4096), "0, or 8 … 4096")
+        self._require("radial_smoothness", self.radial_smoothness in (1, 2), "1 or 2")
         for name in ("cutoff", "average_neighbours", "scale"):
             value = getattr(self, name)
             self._require(name, not isinstance(value, str | bool) and 0 < value < float("inf"), "a positive number")
             object.__setattr__(self, name, float(value))
         widths = self.radial_widths
         self._require("radial_widths", bool(widths) and all(_is_integer(w) and w >= 1 for w in widths), "integers ≥ 1")
-        for name in ("fade_at_contact", "residual"):
+        for name in ("fade_at_contact", "residual", "residual_first"):
             self._require(name, isinstance(getattr(self, name), bool), "true or false")
+        self._require("residual_first", self.residual or not self.residual_first, "false where residual is")
         for name, kind in (
             ("distance_transform", DistanceTransform),
+            ("envelope", Envelope),
+            ("envelope_at", EnvelopeAt),
             ("charge", Attitude),
             ("multiplicity", Attitude),
             ("dtype", DType),
@@ -103,8 +123,13 @@ class MACEConfig:
         return cls(**{**SIZES[size], **overrides})
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; `from_dict` is the inverse."""
-        return {**asdict(self), "radial_widths": list(self.radial_widths), "heads": list(self.heads)}
+        """Plain data for JSON; `from_dict` is the inverse.
+
+        Fields younger than the first model files are left out at their defaults, so that a model describes itself, and
+        is fingerprinted, as on the day it was written.
+        """
+        record = {**asdict(self), "radial_widths": list(self.radial_widths), "heads": list(self.heads)}
+        return {name: value for name, value in record.items() if name not in _YOUNGER or value != _YOUNGER[name]}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "MACEConfig":
@@ -122,6 +147,9 @@ SIZES: dict[str, dict[str, Any]] = {
     "L": {"channels": 128, "lmax": 3, "hidden_lmax": 1, "correlation": 3, "radial_widths": (64, 64, 32)},
 }
 """What the dial sets, smallest first."""
+
+
+_YOUNGER = {"envelope": "cubic", "envelope_at": "weights", "residual_first": False}
 
 
 def _is_integer(value: Any) -> bool:

@@ -4,20 +4,26 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from groundstate.atoms.elements import element
 from groundstate.equivariant import Constant, unit_normal
-from groundstate.potentials.mace.config import MACEConfig
+from groundstate.potentials.mace.config import Envelope, MACEConfig
+from groundstate.potentials.switch import polynomial_switch
 
 SILU_SCALE = 1.0 / math.sqrt(0.3557755)
 """Makes SiLU of a standard normal number have unit second moment."""
 FADE_FROM, FADE_TO = 0.75, 0.5
 """Fractions of the sum of covalent radii between which a neighbour fades out towards contact: below half of it only the
 nuclear repulsion is left whatever the weights, above three quarters lie the bonds of nearly everything."""
-_BEND = 2.0
+AGNESI = (0.9183, 4.5791, 1.0805)
+"""q, p and a of `agnesi`."""
+SOFT = 4.0
+"""α of `soft`."""
+BEND = 2.0
 """Sums of covalent radii at which s/(2 + s) has bent halfway."""
 
 
@@ -31,14 +37,15 @@ class DistanceTransform(nn.Module):
     Monotone and smooth; bonds of all elements come near each other, with more than twice the resolution of distances
     near the cutoff. A simple member of the transforms of Agnesi type used in the atomic cluster expansion (Witt et al.,
     J. Chem. Phys. 159, 164101 (2023)).
-    "linear": x = r/r_c.
+    Every other kind: x = r/r_c.
     """
 
     def __init__(self, config: MACEConfig, elements: Sequence[int]) -> None:
         super().__init__()
         self.kind, self.cutoff = config.distance_transform, config.cutoff
         radii = torch.tensor([element(z).covalent_radius for z in elements], dtype=torch.float64)
-        self._sums = Constant((radii[:, None] + radii[None, :]).reshape(-1).numpy())
+        self.sums = (radii[:, None] + radii[None, :]).reshape(-1)
+        self._sums = Constant(self.sums.numpy())
 
     def forward(
         self, distances: Float[Tensor, " slot"], pairs: Int[Tensor, " slot"]
@@ -46,14 +53,19 @@ class DistanceTransform(nn.Module):
         """x and s of distances in Å; `pairs` = class_i · classes + class_j."""
         sums = self._sums.like(distances)
         s = distances / sums[pairs]
-        if self.kind == "linear":
+        if self.kind != "covalent":
             return distances / self.cutoff, s
-        at_cutoff = self.cutoff / (_BEND * sums + self.cutoff)
-        return s / (_BEND + s) / at_cutoff[pairs], s
+        at_cutoff = self.cutoff / (BEND * sums + self.cutoff)
+        return s / (BEND + s) / at_cutoff[pairs], s
 
 
-def envelope(x: Float[Tensor, " slot"], power: int) -> Float[Tensor, " slot"]:
-    """(1 − x^p)³, exactly 0 from x = 1 on: value, slope and curvature vanish there."""
+def envelope(x: Float[Tensor, " slot"], power: int, kind: Envelope = "cubic") -> Float[Tensor, " slot"]:
+    """Step from 1 at x = 0 to exactly 0 from x = 1 on: value, slope and curvature vanish there.
+
+    "cubic": (1 − x^p)³. "polynomial": `polynomial_switch`.
+    """
+    if kind == "polynomial":
+        return polynomial_switch(x, power)
     return (1.0 - x**power).clamp_min(0.0) ** 3
 
 
@@ -73,14 +85,96 @@ def bessel_basis(x: Float[Tensor, " slot"], count: int) -> Float[Tensor, "slot b
     them: Gasteiger et al., DimeNet, ICLR 2020 (arXiv:2003.03123), eq. 7. Checked: tests/potentials/test_mace.py
     """
     n = torch.arange(1, count + 1, dtype=x.dtype, device=x.device)
-    amplitude = math.sqrt(2.0 * count / sum(k**-2 for k in range(1, count + 1)))
-    return torch.sin(x[:, None] * (math.pi * n)) * (amplitude / n) / x[:, None]
+    return torch.sin(x[:, None] * (math.pi * n)) * (bessel_amplitude(count) / n) / x[:, None]
+
+
+def bessel_amplitude(count: int) -> float:
+    """a of `bessel_basis`."""
+    return math.sqrt(2.0 * count / sum(k**-2 for k in range(1, count + 1)))
+
+
+def agnesi(s: Float[Tensor, " slot"]) -> Float[Tensor, " slot"]:
+    """1/(1 + a u^q/(1 + u^(q−p))) with u = 2s, s = r/(R_i + R_j); falls from 1 at contact, steepest near a bond.
+
+    Source: Witt et al., J. Chem. Phys. 159, 164101 (2023), with the p, q and a that MACE models are trained with.
+    """
+    q, p, a = AGNESI
+    u = 2.0 * s
+    return 1.0 / (1.0 + a * u**q / (1.0 + u ** (q - p)))
+
+
+def soft(s: Float[Tensor, " slot"]) -> Float[Tensor, " slot"]:
+    """s held at ¾ below a bond and let go above it: ¾ + (s − ¾)·½(1 + tanh(α (s − m)/(4/3 − ¾))), m their middle."""
+    low, high = 3 / 4, 4 / 3
+    return low + (s - low) * 0.5 * (1.0 + torch.tanh(SOFT * (s - (low + high) / 2) / (high - low)))
+
+
+class RadialFunctions(nn.Module):
+    """What a network reads of a distance: functions of one coordinate x, a table for each kind of pair, and the fade.
+
+    A weight of the tensor product is fade(s) · R(x), R = `RadialNetwork` of `basis(x, table)`; so for each table it is a
+    function of x in [0, 1] alone, zero from x = 1 on, and can be tabulated. There is one table for all pairs, or one for
+    each unordered pair of elements where the basis sees a bent distance:
+
+        "agnesi": Bessel functions of `agnesi`(s)/r_c (it has no unit, and is read as if it were Å)
+        "soft":   Bessel functions of (R_i + R_j) `soft`(s)/r_c
+
+    with s = r/(R_i + R_j); the envelope sees x = r/r_c. Checked: tests/potentials/test_mace_radial.py
+    """
+
+    def __init__(self, config: MACEConfig, elements: Sequence[int]) -> None:
+        super().__init__()
+        self.config, self.transform = config, DistanceTransform(config, elements)
+        n = len(elements)
+        first, second = np.triu_indices(n)
+        table_of_pair = np.zeros((n, n), dtype=np.int64)
+        self.n_tables = 1
+        if config.distance_transform in ("agnesi", "soft"):
+            table_of_pair[first, second] = table_of_pair[second, first] = np.arange(len(first))
+            self.n_tables = len(first)
+        self.register_buffer("table_of_pair", torch.from_numpy(table_of_pair.reshape(-1)), persistent=False)
+        radii = np.array([element(z).covalent_radius for z in elements])
+        self._sums = Constant(radii[first] + radii[second])
+
+    def forward(
+        self, distances: Float[Tensor, " slot"], pairs: Int[Tensor, " slot"]
+    ) -> tuple[Float[Tensor, "slot basis"], Float[Tensor, "slot 1"]]:
+        """What `RadialNetwork` takes, for distances in Å; `pairs` = class_i · classes + class_j."""
+        x, table, factor = self.place(distances, pairs)
+        basis, strength = self.basis(x, table)
+        return basis, strength if factor is None else strength * factor[:, None]
+
+    def place(
+        self, distances: Float[Tensor, " slot"], pairs: Int[Tensor, " slot"]
+    ) -> tuple[Float[Tensor, " slot"], Int[Tensor, " slot"], Float[Tensor, " slot"] | None]:
+        """Coordinate, table, and fade (`None` where neighbours do not fade) of distances in Å."""
+        x, s = self.transform(distances, pairs)
+        return x, self.get_buffer("table_of_pair")[pairs], fade(s) if self.config.fade_at_contact else None
+
+    def basis(
+        self, x: Float[Tensor, " slot"], table: Int[Tensor, " slot"]
+    ) -> tuple[Float[Tensor, "slot basis"], Float[Tensor, "slot 1"]]:
+        """The same as functions of the coordinate, before fading."""
+        config = self.config
+        strength = envelope(x, config.cutoff_power, config.envelope)[:, None]
+        functions = bessel_basis(self._bent(x, table), config.radial_basis)
+        if config.envelope_at == "basis":
+            return functions * strength, torch.ones_like(strength)
+        return functions, strength
+
+    def _bent(self, x: Float[Tensor, " slot"], table: Int[Tensor, " slot"]) -> Float[Tensor, " slot"]:
+        if self.config.distance_transform in ("covalent", "linear"):
+            return x
+        cutoff, sums = self.config.cutoff, self._sums.like(x)[table]
+        s = x * cutoff / sums
+        return agnesi(s) / cutoff if self.config.distance_transform == "agnesi" else sums * soft(s) / cutoff
 
 
 class RadialNetwork(nn.Module):
     """Weights R[path, slot, channel] of a tensor product: a network without biases on the basis, times the envelope.
 
-    The envelope enters before the last linear map, so every weight, its slope and its curvature vanish at the cutoff.
+    The envelope enters before the last linear map, so every weight, its slope and its curvature vanish at the cutoff;
+    where it has entered the basis already, the network without biases keeps that.
     """
 
     def __init__(

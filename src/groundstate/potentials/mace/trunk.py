@@ -18,14 +18,17 @@ from groundstate.equivariant import (
     IrrepLayout,
     IrrepLinear,
     SymmetricContraction,
-    spherical_harmonics,
     unit_normal,
 )
+from groundstate.equivariant.native import Library, Unavailable
+from groundstate.equivariant.operators import KernelSpec, operators_library
 from groundstate.potentials.mace.conditions import ConditionEmbedding
 from groundstate.potentials.mace.config import MACEConfig
+from groundstate.potentials.mace.engine import engine_of
 from groundstate.potentials.mace.message import Message
-from groundstate.potentials.mace.radial import DistanceTransform, RadialNetwork, bessel_basis, envelope, fade
-from groundstate.potentials.mace.slots import Slots
+from groundstate.potentials.mace.passing import KernelNeighbours, Neighbours, PlainNeighbours
+from groundstate.potentials.mace.radial import RadialFunctions, RadialNetwork
+from groundstate.potentials.mace.tables import RadialTables
 from groundstate.potentials.model import NodeFeatures, Trunk
 
 
@@ -33,7 +36,8 @@ class MACETrunk(Trunk):
     """Batatia et al., NeurIPS 2022 (arXiv:2206.07697), with natural-parity features and independent couplings only.
 
     An atom without neighbours has features of exactly zero: there are no biases, and the first layer has no path from
-    an atom to itself. Checked: tests/potentials/test_mace.py
+    an atom to itself (unless `residual_first` gives it one, which then depends on its element alone).
+    Checked: tests/potentials/test_mace.py
     """
 
     def __init__(
@@ -52,7 +56,9 @@ class MACETrunk(Trunk):
         class_of_number = torch.full((N_ELEMENTS + 1,), -1)
         class_of_number[list(elements)] = torch.arange(len(elements))
         self.register_buffer("class_of_number", class_of_number, persistent=False)
-        self.transform = DistanceTransform(config, elements)
+        self.radial_functions = RadialFunctions(config, elements)
+        knots, kept = config.radial_knots, config.radial_smoothness + 1
+        self.tables = RadialTables(self.radial_functions, knots, kept) if knots else None
         self.embedding = unit_normal([(len(elements), config.channels)], dtype, None, generator)[0]
         conditioned = config.charge != "ignores" or config.multiplicity != "ignores"
         self.conditions = ConditionEmbedding(config, dtype=dtype, generator=generator) if conditioned else None
@@ -71,22 +77,42 @@ class MACETrunk(Trunk):
         return self.config.cutoff
 
     def forward(self, system: System, geometry: Geometry) -> NodeFeatures:
-        """Features after each layer; all but the last carry degrees 0 … hidden_lmax, the last is invariant."""
+        """Features after each layer; all but the last carry degrees 0 … hidden_lmax, the last is invariant.
+
+        Where only first derivatives by the geometry are asked for and kernels are at hand, the native engine gives the
+        invariants of every layer instead, and nothing else.
+        """
         classes = self.classes(system)
-        slots = Slots.of(geometry.edges(self.cutoff), self.cutoff, self.embedding.dtype)
-        pairs = classes[slots.receivers] * len(self.embedding) + classes[slots.senders]
-        distances = torch.linalg.vector_norm(slots.vectors, dim=1)
-        x, s = self.transform(distances, pairs)
-        strength = envelope(x, self.config.cutoff_power)
-        if self.config.fade_at_contact:
-            strength = strength * fade(s)
-        basis = bessel_basis(x, self.config.radial_basis)
-        harmonics = spherical_harmonics(self.config.lmax, slots.vectors / distances[:, None])
-        features, outputs = self._embed(classes, system), []
+        initial = self._embed(classes, system)
+        if geometry.first_order and (engine := engine_of(self)) is not None:
+            return NodeFeatures(engine.features(system, geometry, classes, initial))
+        neighbours = self._neighbours(geometry, classes)
+        features, outputs = initial, []
         for layer in self.layers:
-            features = layer(features, classes, slots, harmonics, basis, strength[:, None])
+            features = layer(features, classes, neighbours)
             outputs.append(features)
         return NodeFeatures(tuple(outputs))
+
+    def kernel_spec(self) -> KernelSpec | Unavailable:
+        """The kernels made for this trunk; or why there can be none."""
+        config = self.config
+        if self.tables is None:
+            return Unavailable("its radial functions are not tabulated", "Give the model radial_knots")
+        if self.embedding.device.type != "cpu":
+            return Unavailable(f"it lies on {self.embedding.device}", "Move it to the CPU")
+        shape = (config.lmax, config.hidden_lmax, config.correlation, config.channels)
+        try:
+            return KernelSpec(*shape, str(self.embedding.dtype).removeprefix("torch."), self.tables.kept)
+        except ValueError as error:
+            return Unavailable(str(error), "Choose a shape that kernels are generated for")
+
+    def _neighbours(self, geometry: Geometry, classes: Int[Tensor, " atom"]) -> Neighbours:
+        edges, n_classes = geometry.edges(self.cutoff), len(self.embedding)
+        spec = self.kernel_spec()
+        if isinstance(spec, KernelSpec) and self.tables and isinstance(operators_library(spec), Library):
+            return KernelNeighbours.of(spec, edges, classes, n_classes, self.radial_functions, self.tables)
+        settings = (self.config.lmax, self.radial_functions, self.tables, self.embedding.dtype)
+        return PlainNeighbours(edges, classes, n_classes, *settings)
 
     def classes(self, system: System) -> Int[Tensor, " atom"]:
         """Position of each atom's element among those of the model; an element it lacks is refused."""
@@ -130,6 +156,7 @@ class Layer(nn.Module):
         super().__init__()
         width, lmax_in = config.channels, config.hidden_lmax if index > 0 else 0
         lmax_out = config.hidden_lmax if index < config.layers - 1 else 0
+        self.degree_in, self.degree_out, self.average = lmax_in, lmax_out, config.average_neighbours
         made = _Made(dtype=dtype, generator=generator)
         self.up = IrrepLinear(IrrepLayout.plain(lmax_in), width, width, **made)
         self.message = Message(lmax_in, config.lmax, config.lmax, config.average_neighbours)
@@ -139,23 +166,18 @@ class Layer(nn.Module):
         self.product = SymmetricContraction(config.lmax, lmax_out, config.correlation, width, n_elements, **made)
         self.mix = IrrepLinear(IrrepLayout.plain(lmax_out), width, width, **made)
         self.skip = None
-        if config.residual and index > 0:
+        if config.residual and (index > 0 or config.residual_first):
             self.skip = ClassedIrrepLinear(lmax_in, width, width, n_elements, lmax_out=min(lmax_in, lmax_out), **made)
 
     def forward(
-        self,
-        features: Float[Tensor, "atom irrep_in channel"],
-        classes: Int[Tensor, " atom"],
-        slots: Slots,
-        harmonics: Float[Tensor, "slot harmonic"],
-        basis: Float[Tensor, "slot basis"],
-        strength: Float[Tensor, "slot 1"],
+        self, features: Float[Tensor, "atom irrep_in channel"], classes: Int[Tensor, " atom"], neighbours: Neighbours
     ) -> Float[Tensor, "atom irrep_out channel"]:
-        sent = _by_degree(self.up, features)
-        blocks = self.message(sent, slots, harmonics, self.radial(basis, strength))
-        density = torch.cat(self.down.mix(blocks)).transpose(0, 1)
-        made = _by_degree(self.mix, self.product(density, classes))
-        return made if self.skip is None else made + self.skip(features, classes)
+        density = neighbours.density(self, _by_degree(self.up, features))
+        made = _by_degree(self.mix, neighbours.product(self, density, classes))
+        if self.skip is None:
+            return made
+        kept = self.skip(features, classes)
+        return made + nn.functional.pad(kept, (0, 0, 0, made.shape[1] - kept.shape[1]))
 
 
 def _by_degree(

@@ -10,6 +10,7 @@ from groundstate.atoms.elements import periodic_table
 from groundstate.atoms.units import BOHR, COULOMB
 from groundstate.potentials.model import Term
 from groundstate.potentials.potential import Energy
+from groundstate.potentials.switch import polynomial_switch
 
 _SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
 
@@ -43,6 +44,5 @@ class ZBL(Term):
         x = r / (radii[z_i] + radii[z_j])
         length = 0.8854 * BOHR / (z_i.to(r.dtype) ** 0.23 + z_j.to(r.dtype) ** 0.23)
         screening = sum((c * torch.exp(-d * r / length) for c, d in _SCREENING), start=torch.zeros_like(r))
-        switch = torch.where(x < 1, 1 - x**6 * (28 - 48 * x + 21 * x**2), torch.zeros_like(x))
-        pair = COULOMB * z_i * z_j / r * screening * switch
+        pair = COULOMB * z_i * z_j / r * screening * polynomial_switch(x, 6)
         return Energy.of_atoms(system, 0.5 * edges.sum_to_receivers(pair))

@@ -1,0 +1,200 @@
+"""Triton text of the symmetric contraction: Horner trees walked once, their values going up and derivatives down.
+
+One warp per atom and block of `BK` channels. A factor of the tree is a component of A in a register; coefficients are
+read where a monomial ends, contiguous in the channel.
+"""
+
+from groundstate.equivariant.generator.algebra import Branch, PolynomialProgram
+from groundstate.equivariant.generator.triton.text import Source
+
+SLOTS_OF_A_GROUP = 32
+"""Coefficients whose gradients are kept in registers at a time."""
+
+
+def emit_contraction(program: PolynomialProgram) -> str:
+    """All kernels of one program.
+
+    contraction_forward, contraction_backward (gradient by A) and contraction_second (tangent, and gradient by A of
+    <g, tangent>; in `_full` the coefficients have a direction too), contraction_coefficients and `_second` (gradients by
+    c of a piece of the atoms of one class), which coefficients_sum adds.
+    Checked: tests/equivariant/triton_kernels/test_contraction.py
+    """
+    source = Source(f"Contraction of {program}.")
+    _forward(source, program)
+    _backward(source, program)
+    for with_coefficients in (False, True):
+        _second(source, program, with_coefficients=with_coefficients)
+    for second in (False, True):
+        _coefficients(source, program, second)
+    _coefficients_sum(source)
+    return str(source)
+
+
+def _head(source: Source, program: PolynomialProgram) -> None:
+    source.add("i = tl.program_id(0).to(tl.int64)", "k = tl.program_id(1) * BK + tl.arange(0, BK)")
+    source.add(f"at = tl.load(classes + i) * (K * {program.slots}) + k")
+
+
+def _load(source: Source, program: PolynomialProgram, name: str, pointer: str, used: list[int]) -> None:
+    source.add(*(f"{name}{f} = tl.load({pointer} + i * (K * {program.features}) + K * {f} + k)" for f in used))
+
+
+def _factors(branches: tuple[Branch, ...]) -> set[int]:
+    return {b.factor for b in branches} | {f for b in branches for f in _factors(b.children)}
+
+
+def _used(program: PolynomialProgram) -> list[int]:
+    return sorted({f for tree in program.trees for f in _factors(tree)})
+
+
+def _store_rows(source: Source, program: PolynomialProgram, pointer: str, name: str) -> None:
+    """Gradient by A, zero for a component that does not occur."""
+    used = _used(program)
+    for f in range(program.features):
+        value = f"{name}{f}" if f in used else f"tl.zeros([BK], {pointer}.dtype.element_ty)"
+        source.add(f"tl.store({pointer} + i * (K * {program.features}) + K * {f} + k, {value})")
+
+
+def _forward(source: Source, program: PolynomialProgram) -> None:
+    with source.kernel("contraction_forward", ("A", "c", "classes", "out"), ("K", "BK")):
+        _head(source, program)
+        _load(source, program, "a", "A", _used(program))
+        for row, tree in enumerate(program.trees):
+            if tree:
+                _value(source, tree, 0)
+            value = "s0" if tree else "tl.zeros([BK], out.dtype.element_ty)"
+            source.add(f"tl.store(out + i * (K * {program.rows}) + K * {row} + k, {value})")
+
+
+def _value(source: Source, branches: tuple[Branch, ...], depth: int) -> None:
+    """s{depth} = Σ A_factor · value of the branch."""
+    for n, branch in enumerate(branches):
+        if branch.children:
+            _value(source, branch.children, depth + 1)
+        value = _ended(branch, "c", f"s{depth + 1}")
+        source.add(f"s{depth} {'+=' if n else '='} a{branch.factor} * {value}")
+
+
+def _ended(branch: Branch, pointer: str, inner: str) -> str:
+    """Value of a branch whose children have the sum `inner`."""
+    here = None if branch.slot is None else f"tl.load({pointer} + at + K * {branch.slot})"
+    if here is None:
+        return inner
+    return f"({inner} + {here})" if branch.children else here
+
+
+def _backward(source: Source, program: PolynomialProgram) -> None:
+    with source.kernel("contraction_backward", ("A", "c", "classes", "g", "gA"), ("K", "BK")):
+        _head(source, program)
+        used = _used(program)
+        _load(source, program, "a", "A", used)
+        source.add(*(f"d{f} = tl.zeros([BK], gA.dtype.element_ty)" for f in used))
+        for row, tree in enumerate(program.trees):
+            source.add(f"p0 = tl.load(g + i * (K * {program.rows}) + K * {row} + k)")
+            _adjoint(source, tree, 0)
+        _store_rows(source, program, "gA", "d")
+
+
+def _adjoint(source: Source, branches: tuple[Branch, ...], depth: int) -> None:
+    """Given p{depth} = ∂/∂(this sum), adds to d{factor}; leaves the value in s{depth}, which the root has no use for."""
+    for n, branch in enumerate(branches):
+        if branch.children:
+            source.add(f"p{depth + 1} = p{depth} * a{branch.factor}")
+            _adjoint(source, branch.children, depth + 1)
+        source.add(f"v = {_ended(branch, 'c', f's{depth + 1}')}", f"d{branch.factor} += p{depth} * v")
+        if depth:
+            source.add(f"s{depth} {'+=' if n else '='} a{branch.factor} * v")
+
+
+def _second(source: Source, program: PolynomialProgram, *, with_coefficients: bool) -> None:
+    name = "contraction_second" + ("_full" if with_coefficients else "")
+    directions = ("vA", "vc") if with_coefficients else ("vA",)
+    with source.kernel(name, ("A", "c", "classes", "g", *directions, "dg", "dA"), ("K", "BK")):
+        _head(source, program)
+        used = _used(program)
+        _load(source, program, "a", "A", used)
+        _load(source, program, "b", "vA", used)
+        source.add(*(f"d{f} = tl.zeros([BK], dA.dtype.element_ty)" for f in used))
+        for row, tree in enumerate(program.trees):
+            source.add(f"q0 = tl.load(g + i * (K * {program.rows}) + K * {row} + k)")
+            _tangent_adjoint(source, tree, 0, with_coefficients)
+            value = "t0" if tree else "tl.zeros([BK], dg.dtype.element_ty)"
+            source.add(f"tl.store(dg + i * (K * {program.rows}) + K * {row} + k, {value})")
+        _store_rows(source, program, "dA", "d")
+
+
+def _tangent_adjoint(source: Source, branches: tuple[Branch, ...], depth: int, with_coefficients: bool) -> None:
+    """Given the adjoints p of this sum (zero at the root) and q of its tangent; leaves value s and tangent t."""
+    for n, branch in enumerate(branches):
+        factor, sign = branch.factor, "+=" if n else "="
+        if branch.children:
+            from_root = f" + p{depth} * a{factor}" if depth else ""
+            source.add(f"p{depth + 1} = q{depth} * b{factor}{from_root}", f"q{depth + 1} = q{depth} * a{factor}")
+            _tangent_adjoint(source, branch.children, depth + 1, with_coefficients)
+        source.add(f"v = {_ended(branch, 'c', f's{depth + 1}')}")
+        moving = with_coefficients or bool(branch.children)
+        if moving:
+            changed = _ended(branch, "vc", f"t{depth + 1}") if with_coefficients else f"t{depth + 1}"
+            source.add(f"w = {changed}", f"d{factor} += q{depth} * w")
+        if depth:
+            source.add(f"d{factor} += p{depth} * v", f"s{depth} {sign} a{factor} * v")
+        source.add(f"t{depth} {sign} b{factor} * v" + (f" + a{factor} * w" if moving else ""))
+
+
+def _coefficients(source: Source, program: PolynomialProgram, second: bool) -> None:
+    name = "contraction_coefficients" + ("_second" if second else "")
+    tensors = ("A", "g", *(("vA",) if second else ()), "order", "begin", "end", "out")
+    with source.kernel(name, tensors, ("K", "BK")):
+        source.add("piece = tl.program_id(0).to(tl.int64)", "k = tl.program_id(1) * BK + tl.arange(0, BK)")
+        for first in range(0, program.slots, SLOTS_OF_A_GROUP):
+            slots = range(first, min(first + SLOTS_OF_A_GROUP, program.slots))
+            with source.block(f"if tl.program_id(2) == {first // SLOTS_OF_A_GROUP}:"):
+                _coefficient_group(source, program, slots, second)
+
+
+def _coefficient_group(source: Source, program: PolynomialProgram, slots: range, second: bool) -> None:
+    trees = [_pruned(tree, slots) for tree in program.trees]
+    used = sorted({f for tree in trees for f in _factors(tree)})
+    source.add(*(f"c{slot} = tl.zeros([BK], out.dtype.element_ty)" for slot in slots))
+    with source.block("for n in range(tl.load(begin + piece), tl.load(end + piece)):"):
+        source.add("i = tl.load(order + n)")
+        _load(source, program, "a", "A", used)
+        if second:
+            _load(source, program, "b", "vA", used)
+        for row, tree in enumerate(trees):
+            if tree:
+                root = "q0" if second else "p0"
+                source.add(f"{root} = tl.load(g + i * (K * {program.rows}) + K * {row} + k)")
+                _products(source, tree, slots, 0, second)
+    source.add(*(f"tl.store(out + (piece * {program.slots} + {slot}) * K + k, c{slot})" for slot in slots))
+
+
+def _pruned(branches: tuple[Branch, ...], slots: range) -> tuple[Branch, ...]:
+    """The branches that lead to one of these slots."""
+    kept = (Branch(b.factor, b.slot, _pruned(b.children, slots)) for b in branches)
+    return tuple(b for b in kept if b.children or b.slot in slots)
+
+
+def _products(source: Source, branches: tuple[Branch, ...], slots: range, depth: int, second: bool) -> None:
+    """p: cotangent times the factors so far, or the change of that along vA, where q is the product itself."""
+    for branch in branches:
+        factor, below = branch.factor, f"p{depth + 1}"
+        if second:
+            from_root = f" + p{depth} * a{factor}" if depth else ""
+            source.add(f"{below} = q{depth} * b{factor}{from_root}")
+            if branch.children:
+                source.add(f"q{depth + 1} = q{depth} * a{factor}")
+        else:
+            source.add(f"{below} = p{depth} * a{factor}")
+        if branch.slot is not None and branch.slot in slots:
+            source.add(f"c{branch.slot} += {below}")
+        _products(source, branch.children, slots, depth + 1, second)
+
+
+def _coefficients_sum(source: Source) -> None:
+    with source.kernel("coefficients_sum", ("pieces", "first", "out"), ("BLOCK",), "SIZE"):
+        source.add("z = tl.program_id(0).to(tl.int64)", "n = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)")
+        source.add("total = tl.zeros([BLOCK], out.dtype.element_ty)")
+        with source.block("for piece in range(tl.load(first + z), tl.load(first + z + 1)):"):
+            source.add("total += tl.load(pieces + piece * SIZE + n, mask=n < SIZE, other=0.0)")
+        source.add("tl.store(out + z * SIZE + n, total, mask=n < SIZE)")

@@ -1,0 +1,223 @@
+"""The native engine of a trunk: features of atoms, and their gradients by positions and cell."""
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from groundstate.atoms import Edges, Geometry, Graph, System
+from groundstate.equivariant.generator.library import KernelSpec
+from groundstate.equivariant.native import Library, Unavailable
+from groundstate.equivariant.operators.calls import threads_for
+from groundstate.potentials.mace.engine.plan import engine_library
+from groundstate.potentials.mace.engine.structures import MOST_LAYERS, Batch, Structures, Tape
+from groundstate.potentials.mace.engine.weights import Weights
+
+if TYPE_CHECKING:
+    from groundstate.potentials.mace.trunk import MACETrunk
+
+
+class Engine:
+    """Two calls over one tape. Weights are packed anew when a parameter has changed, the tape is used again.
+
+    Features come as float32 or float64, whatever the trunk computes in; positions, measured distances, and the sums of
+    gradients over neighbours are float64. Checked: tests/potentials/test_mace_engine.py
+    """
+
+    def __init__(self, trunk: "MACETrunk", spec: KernelSpec, library: Library) -> None:
+        self._trunk, self.spec, self._library = weakref.ref(trunk), spec, library
+        self._weights: tuple[Any, Weights] | None = None
+        self._spare: list[_Tape] = []
+
+    def features(
+        self,
+        system: System,
+        geometry: Geometry,
+        classes: Int[Tensor, " atom"],
+        initial: Float[Tensor, "atom 1 channel"],
+    ) -> tuple[Float[Tensor, "atom 1 channel"], ...]:
+        """Invariants after each layer, differentiable once in positions and cell.
+
+        Where the geometry is asked for gradients by edge, they flow into the vectors of its edges instead.
+        """
+        edges: Edges | Graph = geometry.graph
+        positions, cell, vectors = system.positions, system.cell, None
+        if geometry.by_edge:
+            edges = geometry.edges(self.cutoff)
+            positions, cell, vectors = positions.detach(), cell.detach(), edges.vectors
+        batch = _BatchOnHand(self, system, edges, classes, initial)
+        made = _Features.apply(self, batch, positions, cell, vectors)
+        return tuple(features[:, None, :] for features in made)
+
+    @property
+    def cutoff(self) -> float:
+        """Å"""
+        return self.trunk.cutoff
+
+    @property
+    def trunk(self) -> "MACETrunk":
+        """Whose engine this is."""
+        trunk = self._trunk()
+        assert trunk is not None
+        return trunk
+
+    def weights(self, classes: Tensor) -> Weights:
+        """The packed weights of the trunk as it is now; tables for the pairs of the classes present."""
+        trunk = self.trunk
+        several = trunk.radial_functions.n_tables > 1
+        present = torch.unique(classes).tolist() if several else list(range(len(trunk.embedding)))
+        state = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in trunk.parameters()]
+        key = (state, present)
+        if self._weights is None or self._weights[0] != key:
+            self._weights = (key, Weights(trunk, self.spec, self._library, present))
+        return self._weights[1]
+
+    def forward(self, batch: "_BatchOnHand", positions: Tensor, cell: Tensor) -> tuple["_Tape", tuple[Tensor, ...]]:
+        """Features of every layer [atom, channel], and the tape for `backward`."""
+        layers, channels = len(self.trunk.layers), self.spec.channels
+        features = tuple(torch.empty(batch.atoms, channels, dtype=batch.initial.dtype) for _ in range(layers))
+        tape = self._tape(batch.atoms, layers)
+        structure = tape.structure(features)
+        self._library.engine_forward(
+            ctypes.byref(batch.weights.model), ctypes.byref(batch.structure(positions, cell)), ctypes.byref(structure)
+        )
+        return tape, features
+
+    def backward(
+        self,
+        batch: "_BatchOnHand",
+        positions: Tensor,
+        cell: Tensor,
+        tape: "_Tape",
+        seeds: Sequence[Tensor],
+        by_edge: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Gradients by positions and cell, float64; those by edge vectors are added to `by_edge`."""
+        to_positions, to_cell = torch.zeros_like(positions), torch.zeros_like(cell)
+        kept = [seed.contiguous() for seed in seeds]
+        addresses = (ctypes.c_void_p * len(kept))(*(seed.data_ptr() for seed in kept))
+        self._library.engine_backward(
+            ctypes.byref(batch.weights.model),
+            ctypes.byref(batch.structure(positions, cell)),
+            ctypes.byref(tape.structure(())),
+            addresses,
+            *(ctypes.c_void_p(t.data_ptr()) for t in (to_positions, to_cell)),
+            ctypes.c_void_p(None if by_edge is None else by_edge.data_ptr()),
+        )
+        return to_positions, to_cell
+
+    def _tape(self, atoms: int, layers: int) -> "_Tape":
+        if self._spare and self._spare[0].atoms >= atoms and self._spare[0].atoms <= 4 * atoms + 64:
+            return self._spare.pop()
+        self._spare.clear()
+        return _Tape(self.spec, atoms, layers)
+
+    def give_back(self, tape: "_Tape") -> None:
+        """A tape nobody reads any more."""
+        self._spare[:] = [tape]
+
+
+class _Tape:
+    """Memory for what lies between the two calls."""
+
+    def __init__(self, spec: KernelSpec, atoms: int, layers: int) -> None:
+        self.atoms, dtype = atoms, getattr(torch, spec.dtype)
+        densities, hidden = (spec.lmax + 1) ** 2, (spec.hidden_lmax + 1) ** 2
+        self._A = [torch.empty(atoms, densities, spec.channels, dtype=dtype) for _ in range(layers)]
+        self._sent = [torch.empty(atoms, hidden, spec.channels, dtype=dtype) for _ in range(layers - 1)]
+        self._hidden = [torch.empty(atoms, hidden, spec.channels, dtype=dtype) for _ in range(layers - 1)]
+
+    def structure(self, features: Sequence[Tensor]) -> Tape:
+        tape = Tape()
+        for t, A in enumerate(self._A):
+            tape.A[t] = A.data_ptr()
+        for t, (sent, hidden) in enumerate(zip(self._sent, self._hidden, strict=True)):
+            tape.sent[t + 1], tape.hidden[t] = sent.data_ptr(), hidden.data_ptr()
+        for t, values in enumerate(features):
+            tape.features[t] = values.data_ptr()
+        return tape
+
+
+class _BatchOnHand:
+    """The integers of a batch in the order the engine wants, and the weights it is evaluated with."""
+
+    def __init__(self, engine: Engine, system: System, edges: Edges | Graph, classes: Tensor, initial: Tensor) -> None:
+        self.weights = engine.weights(classes)
+        self.atoms, self.systems = system.n_atoms, system.n_systems
+        self.order = torch.argsort(classes, stable=True)
+        self.rank = torch.empty_like(self.order)
+        self.rank[self.order] = torch.arange(self.atoms)
+        self.classes = classes[self.order].contiguous()
+        self.ptr, self.senders = edges.receiver_ptr.contiguous(), edges.senders.contiguous()
+        self.shifts, self.system_of = edges.shifts.contiguous(), system.system_index.contiguous()
+        with torch.no_grad():
+            if engine.trunk.conditions is None:  # every atom of a class starts alike
+                self.initial, self.row = engine.trunk.embedding.detach(), self.classes
+            else:
+                self.initial, self.row = initial.detach()[:, 0], self.order
+            (up,) = engine.trunk.layers[0].up.weights
+            self.sent = (self.initial @ (up.detach() / len(up) ** 0.5)).contiguous()
+            self.initial = self.initial.contiguous()
+
+    def structure(self, positions: Tensor, cell: Tensor) -> Batch:
+        batch = Batch(atoms=self.atoms, systems=self.systems, threads=threads_for(self.atoms))
+        for name, tensor in (
+            ("order", self.order),
+            ("rank", self.rank),
+            ("classes", self.classes),
+            ("ptr", self.ptr),
+            ("senders", self.senders),
+            ("shifts", self.shifts),
+            ("system_of", self.system_of),
+            ("positions", positions),
+            ("cell", cell),
+            ("initial", self.initial),
+            ("initial_sent", self.sent),
+            ("initial_row", self.row),
+        ):
+            setattr(batch, name, tensor.data_ptr())
+        return batch
+
+
+class _Features(torch.autograd.Function):
+    """Positions and cell → features of every layer; the vectors of edges only receive gradients."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, engine: Engine, batch: _BatchOnHand, positions: Tensor, cell: Tensor, vectors: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        ctx.engine, ctx.batch, ctx.vectors_like = engine, batch, None if vectors is None else torch.empty_like(vectors)
+        ctx.positions, ctx.cell = positions.detach().contiguous(), cell.detach().contiguous()
+        ctx.tape, features = engine.forward(batch, ctx.positions, ctx.cell)
+        weakref.finalize(ctx, engine.give_back, ctx.tape)
+        return features
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *seeds: Tensor) -> Any:
+        by_edge = None if ctx.vectors_like is None else torch.zeros_like(ctx.vectors_like)
+        found = ctx.engine.backward(ctx.batch, ctx.positions, ctx.cell, ctx.tape, seeds, by_edge)
+        return (None, None, *(found if by_edge is None else (None, None)), by_edge)
+
+
+_ENGINES: "weakref.WeakKeyDictionary[MACETrunk, Engine]" = weakref.WeakKeyDictionary()
+
+
+def engine_of(trunk: "MACETrunk") -> Engine | None:
+    """The engine of a trunk; `None` where it has none (`MACETrunk.kernels` says why)."""
+    spec = trunk.kernel_spec()
+    if isinstance(spec, Unavailable) or len(trunk.layers) > MOST_LAYERS:
+        return None
+    known = _ENGINES.get(trunk)
+    if known is not None and known.spec == spec:
+        return known
+    library = engine_library(spec)
+    if isinstance(library, Unavailable) or not Structures(spec).fit(library):
+        return None
+    _ENGINES[trunk] = Engine(trunk, spec, library)
+    return _ENGINES[trunk]

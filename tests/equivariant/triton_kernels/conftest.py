@@ -1,0 +1,25 @@
+"""Where the kernels run: on a GPU, or in Triton's interpreter on a CPU; nowhere without triton."""
+
+import os
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def device() -> torch.device:
+    """Skips the folder, and says why, where the kernels cannot run."""
+    if find_spec("triton") is None:
+        pytest.skip("triton is not installed: `make test-triton` installs it and runs these")
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if not interpreted and not torch.cuda.is_available():
+        pytest.skip("no GPU and TRITON_INTERPRET is not 1: `make test-triton` runs these in the interpreter")
+    return torch.device("cpu" if interpreted else "cuda")
+
+
+@pytest.fixture(params=[(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=["float64", "float32"])
+def precision(request: pytest.FixtureRequest) -> tuple[torch.dtype, float]:
+    """Number type of the kernels and the error allowed, relative to the largest number of the reference."""
+    dtype, tolerance = request.param
+    return dtype, tolerance
