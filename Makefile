@@ -11,8 +11,15 @@ WORKERS ?= 2
 # Labelled crystals for `make bench`: any extxyz file; by default 1 000 frames of MPtrj in the folder of public data sets.
 FRAMES ?= $(GROUNDSTATE_DATA)/mptrj_sample/mptrj-random-1k.xyz
 
+# What `make bench-speed` compares with, and options of benchmarks/speed/run.py, e.g. SPEED=--quick.
+PEERS ?= mace,chgnet,sevenn,nequip
+SPEED ?=
+
+# What `make parity` asks for numbers: the python of an environment with mace-torch.
+MACE_PYTHON ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench clean
+.PHONY: help demo test test-slow check bench bench-speed parity clean
 
 help:  ## What can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -41,10 +48,21 @@ test: check  ## The whole suite but the slow tests
 test-slow: .venv/test  ## Exhaustive checks (GROUNDSTATE_DATA names the folder of public data sets)
 	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --durations 10
 
-bench: .venv/test  ## Parity and speed against the peers that install here, on FRAMES; the table of laws
+bench: .venv/test  ## Parity with the peers that install here, on FRAMES; the table of laws; bench-speed
 	$(ONE_THREAD) $(BIN)/python benchmarks/chgnet_parity.py $(FRAMES)
 	$(ONE_THREAD) $(BIN)/python benchmarks/relax_parity.py $(FRAMES)
 	$(ONE_THREAD) $(BIN)/python benchmarks/laws_table.py
+	$(MAKE) bench-speed
+
+bench-speed: .venv/test  ## Speed beside PEERS, each in an environment of its own in .venv-peers (25 minutes)
+	$(ONE_THREAD) $(BIN)/python benchmarks/speed/run.py --environments .venv-peers --output build/speed --install \
+		--converted --torch-index "$(TORCH_INDEX)" --peers "$(PEERS)" $(SPEED)
+
+parity: .venv/test  ## Numbers of mace-torch again, under MACE_PYTHON (a python that has it), and our models against them
+	@test -n "$(MACE_PYTHON)" || { echo "give MACE_PYTHON, the python of an environment with mace-torch"; exit 2; }
+	$(ONE_THREAD) $(MACE_PYTHON) tests/golden/make_mace_golden.py build/parity
+	MACE_PYTHON="$(MACE_PYTHON)" MACE_CHECKPOINTS=build/parity $(ONE_THREAD) $(BIN)/python -m pytest \
+		tests/zoo/test_mace_import.py
 
 clean:  ## Remove what was made
 	rm -rf .venv demo build src/*.egg-info

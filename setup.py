@@ -17,7 +17,8 @@ from setuptools import setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
-SOURCE = Path(__file__).parent / "src" / "groundstate"
+SOURCE = Path(__file__).parent / "src"
+ENGINE = "groundstate.potentials.mace.engine"
 KERNELS = Path("groundstate", "equivariant", "native", "prebuilt")
 
 
@@ -63,12 +64,14 @@ class bdist_wheel_with_kernels(bdist_wheel):  # noqa: N801
 
 def build_kernels(folder: Path, wanted: str) -> None:
     """Compiles the standard plans into `folder`."""
-    # The package's own __init__ asks for the version that is installed, and none is yet: a bare package stands in.
-    package: Any = types.ModuleType("groundstate")
-    package.__path__ = [str(SOURCE)]
-    sys.modules["groundstate"] = package
+    # The __init__ of these asks for the version that is installed, or for torch; there is neither: a bare package
+    # stands in.
+    for name in ("groundstate", "groundstate.potentials", "groundstate.potentials.mace", ENGINE):
+        package: Any = types.ModuleType(name)
+        package.__path__ = [str(SOURCE / name.replace(".", "/"))]
+        sys.modules[name] = package
     from groundstate.equivariant.native.build import build_all, requested_targets
-    from groundstate.equivariant.native.standard import standard_plans
+    from groundstate.potentials.mace.engine.standard import standard_plans
 
     build_all(standard_plans(), requested_targets(wanted), folder, lambda line: print(line, flush=True))  # noqa: T201
 

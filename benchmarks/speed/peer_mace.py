@@ -1,6 +1,6 @@
 """mace-torch with random weights in the published MACE-MP-0 shapes. Run by `run.py` in an environment of its own.
 
-    python peer_mace.py --save FILE SIZE DTYPE      write such a model as mace-torch does, for conversion
+    python peer_mace.py --save FILE SIZE DTYPE      write the model it is timed with, as mace-torch does
 
 Settings: size small, medium or large; dtype; threads.
 """

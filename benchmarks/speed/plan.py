@@ -87,6 +87,7 @@ def full(peers: Sequence[str]) -> list[Group]:
         Case("evaluate", "Si 64"),
         headline[0],
         *(Case("evaluate", f"Si {n}") for n in (512, 1000, 4096, 13824)),
+        Case("evaluate", "Si 97336", required=True, only=("ours",)),
         Case("evaluate", "SrTiO3 40"),
         headline[1],
         *(Case("evaluate", f"SrTiO3 {n}") for n in (320, 1080)),

@@ -45,11 +45,11 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     options.environments.mkdir(parents=True, exist_ok=True)
     pythons = _pythons(options, peers, console)
-    if options.checkpoints:
-        return _save_checkpoints(options.checkpoints, pythons["mace"])
     hardware = machine.describe()
     store = Store(options.output, hardware, fresh=options.fresh)
     groups = (plan.quick if options.quick else plan.full)(peers)
+    if options.converted:
+        _convert(groups, pythons, options, console)
     names = sorted({case.structure for group in groups for case in group.cases} & set(structures.NAMES))
     file = options.output.resolve() / "structures.json"
     atoms = structures.write(file, names) | {"small crystals": 1, "training batch": 1}
@@ -102,7 +102,7 @@ class Bench:
                 if measured is None:
                     measured = self._one(contender, case)
                     self.store.keep(contender, case, turn, measured | {"commit": self.commit})
-                yield f"{title}: {_outcome(measured)}", True
+                yield f"{title}: {_outcome(contender, measured)}", True
         finally:
             for process in self.processes.values():
                 process.close()
@@ -136,12 +136,13 @@ class Bench:
 
     def _process(self, contender: Contender) -> Process:
         if contender.name not in self.processes:
+            model = self.options.models.get(f"{contender.shape}-{contender.dtype}") if contender.who == "ours" else None
             settings = {
                 "structures": str(self.structures_file),
                 "shape": contender.shape,
                 "dtype": contender.dtype,
                 "threads": contender.threads,
-                "model": self.options.models.get(f"{contender.shape}-{contender.dtype}"),
+                "model": model,
             }
             if contender.who not in self.pythons:
                 raise LostError("its environment is missing; --install makes it")
@@ -156,7 +157,7 @@ class Bench:
                 log=self.options.output / "measurements" / f"{contender.name}.log",
                 timeout_s=LOADING_S,
             )
-            self.store.keep_hello(contender, process.hello | {"label": contender.label})
+            self.store.keep_hello(contender, process.hello | {"label": contender.label, "model": model})
             self.processes[contender.name] = process
         return self.processes[contender.name]
 
@@ -166,9 +167,9 @@ class Bench:
             return ""
         seconds, memory = self._expected(contender, case), self._expected(contender, case, "memory")
         if seconds is not None and seconds > self.options.longest:
-            return f"one evaluation would take about {seconds:.0f} s"
+            return f"one evaluation would take about {seconds:.2g} s"
         if memory is not None and memory > MEMORY_SHARE * machine.available_memory_MB():
-            return f"one evaluation would take about {memory / 1000:.0f} GB"
+            return f"one evaluation would take about {memory / 1000:.2g} GB"
         return ""
 
     def _expected(self, contender: Contender, case: Case, what: str = "time") -> float | None:
@@ -194,12 +195,12 @@ def _turns(group: Group) -> Iterator[tuple[Contender, Case, int]]:
                     yield contender, case, turn
 
 
-def _outcome(measured: dict[str, Any]) -> str:
+def _outcome(contender: Contender, measured: dict[str, Any]) -> str:
     if "error" in measured:
         return f"failed ({measured['error']})"
     if "skipped" in measured:
         return f"left out ({measured['skipped']})"
-    return f"{1e3 * min(measured['cpu']):.4g} ms"
+    return f"{1e3 * min(measured['cpu' if contender.threads == 1 else 'wall']):.4g} ms"
 
 
 def _pythons(options: argparse.Namespace, peers: list[str], console: Console) -> dict[str, Path]:
@@ -217,14 +218,18 @@ def _pythons(options: argparse.Namespace, peers: list[str], console: Console) ->
     return found
 
 
-def _save_checkpoints(folder: Path, python: Path) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
-    script = str(Path(__file__).with_name("peer_mace.py"))
-    for shape, dtype in (("medium", "float32"), ("medium", "float64"), ("small", "float32"), ("large", "float32")):
-        file = folder / f"mace-{shape}-{dtype}.model"
-        subprocess.run([str(python), script, "--save", str(file), shape, dtype], check=True)
-        print(file)
-    return 0
+def _convert(groups: list[Group], pythons: dict[str, Path], options: argparse.Namespace, console: Console) -> None:
+    """Our contenders get the models of the reference, as far as it is there and they were not named."""
+    if plan.REFERENCE not in pythons:
+        console.print("nothing to convert: mace-torch is not there; our models are untrained", highlight=False)
+        return
+    ours = {(c.shape, c.dtype) for group in groups for c in group.contenders if c.who == "ours"}
+    for shape, dtype in sorted(ours):
+        if (name := f"{shape}-{dtype}") not in options.models:
+            console.print(f"model of mace-torch, {name}", highlight=False)
+            folder, python = options.output.resolve() / "models", pythons[plan.REFERENCE]
+            file = environments.converted(folder, python, shape, dtype, again=options.fresh)
+            options.models[name] = str(file)
 
 
 def _options() -> argparse.Namespace:
@@ -240,7 +245,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--model", action="append", default=[], metavar="SHAPE-DTYPE=FILE", help="ours: a converted model, by shape"
     )
-    parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="write mace-torch's models there, and stop")
+    parser.add_argument("--converted", action="store_true", help="ours: mace-torch's own models, converted")
     parser.add_argument("--longest", type=float, default=6.0, metavar="S", help="of one evaluation that is optional")
     parser.add_argument("--core", type=int, default=(os.cpu_count() or 1) - 1, help="the core contenders run on")
     options = parser.parse_args()

@@ -9,7 +9,7 @@ import numpy as np
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 
-SILICON = (8, 64, 216, 512, 1000, 4096, 13824)
+SILICON = (8, 64, 216, 512, 1000, 4096, 13824, 97336)
 PEROVSKITE = (40, 135, 320, 1080)
 _SITES = [(0.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, 0.5, 0.0), (0.5, 0.0, 0.5), (0.0, 0.5, 0.5)]
 

@@ -34,7 +34,7 @@ def _milliseconds(seconds: float, _: int) -> float:
 COLUMNS = (
     Column("Si 8, MD step, ms", "dynamics Si 8", _milliseconds),
     Column("Si 8, ASE call, ms", "call Si 8", _milliseconds),
-    *(Column(f"Si {n}, µs/atom", f"evaluate Si {n}", _per_atom) for n in (8, 64, 216, 512, 1000, 4096, 13824)),
+    *(Column(f"Si {n}, µs/atom", f"evaluate Si {n}", _per_atom) for n in (8, 64, 216, 512, 1000, 4096, 13824, 97336)),
     *(Column(f"SrTiO3 {n}, µs/atom", f"evaluate SrTiO3 {n}", _per_atom) for n in (40, 135, 320, 1080)),
     Column("1 element 135, µs/atom", "evaluate 1 element 135", _per_atom),
     Column("6 elements 135, µs/atom", "evaluate 6 elements 135", _per_atom),

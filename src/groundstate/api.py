@@ -101,18 +101,22 @@ def convert(
     trust_pickle: bool = False,
     python: str | None = None,
     precision: str | None = None,
+    radial_knots: int | None = None,
     timeout: float = 600.0,
     overwrite: bool = False,
 ) -> LoadedModel:
     """A model file of ours from a checkpoint of another package; `family` "mace": see `zoo.mace.convert`."""
     if family not in zoo.CONVERTERS:
-        raise OptionError("E-MODEL-FAMILY", f"no files of '{family}' are converted", fix=nearest(family, zoo.CONVERTERS))
+        raise OptionError(
+            "E-MODEL-FAMILY", f"no files of '{family}' are converted", fix=nearest(family, zoo.CONVERTERS)
+        )
     zoo.CONVERTERS[family](
         Path(file),
         Path(output),
         trust_pickle=trust_pickle,
         python=python,
         precision=precision,
+        radial_knots=radial_knots,
         timeout=timeout,
         overwrite=overwrite,
     )

@@ -1,8 +1,9 @@
 """Writes mace_*.npz: small models of mace-torch, what they hold, and what they give. Run by `make parity`.
 
-It runs under an interpreter that has mace-torch: `python tests/golden/make_mace_golden.py [FOLDER]`. The models have the
-blocks of the published ones, few channels, and random weights; sums over neighbours are divided by little, so that every
-order of the products counts. Each file is what `extract.py` writes, with structures and results beside it:
+It runs under an interpreter that has mace-torch: `python tests/golden/make_mace_golden.py CHECKPOINTS`, a folder for
+the .model files themselves, which the repository does not keep. The models have the blocks of the published ones, few
+channels, and random weights; sums over neighbours are divided by little, so that every order of the products counts.
+Each file is what `extract.py` writes, with structures and results beside it:
 
     reference.STRUCTURE.numbers, positions (Å), cell (Å, rows; zero for a molecule)
     reference.STRUCTURE.HEAD.energy (eV), energies (eV per atom), forces (eV/Å), stress (eV/Å³, crystals only)
@@ -10,7 +11,6 @@ order of the products counts. Each file is what `extract.py` writes, with struct
 
 import importlib.util
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -31,7 +31,13 @@ SHAPES = {
     "large": {"hidden": "4x0e+4x1o+4x2e"},
     "agnesi": {"hidden": "8x0e+8x1o", "max_ell": 2, "distance_transform": "Agnesi", "num_polynomial_cutoff": 6},
     "soft": {"hidden": "8x0e", "max_ell": 2, "distance_transform": "Soft", "apply_cutoff": False},
-    "heads": {"hidden": "8x0e+8x1o", "max_ell": 2, "heads": ["first", "second"], "scale": [0.7, 1.3], "shift": [0.1, -0.2]},
+    "heads": {
+        "hidden": "8x0e+8x1o",
+        "max_ell": 2,
+        "heads": ["first", "second"],
+        "scale": [0.7, 1.3],
+        "shift": [0.1, -0.2],
+    },
     "repulsion": {"hidden": "8x0e+8x1o", "max_ell": 2, "correlation": 2, "pair_repulsion": True, "scale": 0.6},
     "unscaled": {"hidden": "8x0e", "max_ell": 2, "layers": 3, "correlation": 2, "kind": "MACE"},
 }
@@ -96,7 +102,7 @@ def results(model, atoms, head):
     }
 
 
-def main(folder):
+def main(checkpoints):
     """Every file."""
     spec = importlib.util.spec_from_file_location("extract", EXTRACT)
     extract = importlib.util.module_from_spec(spec)
@@ -112,17 +118,18 @@ def main(folder):
             arrays |= {f"{here}.numbers": atoms.numbers, f"{here}.positions": atoms.positions, f"{here}.cell": cell}
             for i, head in enumerate(model.heads):
                 arrays |= {f"{here}.{i}.{key}": value for key, value in results(model, atoms, head).items()}
-        with tempfile.TemporaryDirectory() as scratch:
-            torch.save(model, f"{scratch}/m.model")
-            if code := extract.main(f"{scratch}/m.model", f"{scratch}/m.npz"):
-                sys.exit(code)
-            with np.load(f"{scratch}/m.npz") as extracted:
-                arrays |= {key: extracted[key] for key in extracted.files}
-        target = folder / f"mace_{name}.npz"
+        checkpoint, target = checkpoints / f"mace_{name}.model", HERE / f"mace_{name}.npz"
+        torch.save(model, checkpoint)
+        if code := extract.main(str(checkpoint), str(target)):
+            sys.exit(code)
+        with np.load(target) as extracted:
+            arrays |= {key: extracted[key] for key in extracted.files}
         np.savez_compressed(target, **arrays)
-        print(f"{target}: {target.stat().st_size / 1000:.0f} kB")
+        sys.stdout.write(f"{target}: {target.stat().st_size / 1000:.0f} kB\n")
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE)
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    main(folder)

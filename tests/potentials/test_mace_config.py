@@ -67,6 +67,21 @@ def test_sizes_are_a_dial(size: str) -> None:
     assert cost == sorted(cost)
 
 
+def test_a_description_from_before_a_field_existed_stays_as_it_was() -> None:
+    """Its fingerprint is computed from these words; none may be added to it."""
+    old = {"channels": 8, "lmax": 2, "distance_transform": "covalent", "fade_at_contact": True, "residual": True}
+    config = MACEConfig.from_dict(old)
+    assert (config.radial_knots, config.envelope, config.envelope_at, config.residual_first) == (
+        0,
+        "cubic",
+        "weights",
+        False,
+    )
+    added = {"envelope", "envelope_at", "radial_knots", "radial_smoothness", "residual_first"}
+    assert not added & config.as_dict().keys()
+    assert set(MACEConfig(envelope="polynomial", radial_knots=64).as_dict()) & added == {"envelope", "radial_knots"}
+
+
 def test_unknown_names_get_the_nearest() -> None:
     with pytest.raises(OptionError, match="channels"):
         MACEConfig.from_dict({"chanels": 8})

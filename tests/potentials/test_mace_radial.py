@@ -6,7 +6,17 @@ from torch import Tensor
 
 from groundstate.atoms.elements import element
 from groundstate.potentials import evaluate
-from groundstate.potentials.mace import DistanceTransform, MACEConfig, RadialNetwork, bessel_basis, envelope, fade
+from groundstate.potentials.mace import (
+    DistanceTransform,
+    MACEConfig,
+    RadialFunctions,
+    RadialNetwork,
+    bessel_basis,
+    envelope,
+    fade,
+)
+from groundstate.potentials.mace.radial import agnesi, soft
+from groundstate.potentials.switch import polynomial_switch
 from small_mace import ELEMENTS, REFERENCES, crystal, dimer, small
 
 PAIRS = [(a, b) for a in ELEMENTS for b in ELEMENTS if a <= b]
@@ -21,7 +31,7 @@ def derivatives(function: object, x: Tensor) -> list[Tensor]:
     return [value.detach(), slope.detach(), curvature]
 
 
-@pytest.mark.parametrize("kind", ["covalent", "linear"])
+@pytest.mark.parametrize("kind", ["covalent", "linear", "agnesi", "soft"])
 def test_the_coordinate_rises_from_0_to_1_for_every_pair(kind: str) -> None:
     transform = DistanceTransform(MACEConfig(distance_transform=kind, cutoff=5.0), ELEMENTS)  # type: ignore[arg-type]
     r = torch.linspace(1e-3, 5.0, 400, dtype=torch.float64)
@@ -53,6 +63,49 @@ def test_the_envelope_ends_flat(power: int) -> None:
     assert abs(float(slope)) < 1e-4
     assert abs(float(curvature)) < 1.0
     assert float(envelope(torch.zeros(1), power)) == 1.0
+
+
+@pytest.mark.parametrize("power", [2, 5, 6])
+def test_the_polynomial_ends_flat_and_falls(power: int) -> None:
+    x = torch.tensor([1.0, 1.3, 2.0], dtype=torch.float64)
+    for value in derivatives(lambda x: polynomial_switch(x, power), x):
+        assert value.abs().max() < 1e-12
+    assert (polynomial_switch(x, power) == 0).all()
+    inside = polynomial_switch(torch.linspace(0, 1, 100, dtype=torch.float64), power)
+    assert (inside[1:] < inside[:-1]).all()
+    assert float(inside[0]) == 1.0
+    u = 0.7
+    by_hand = 1 - (power + 1) * (power + 2) / 2 * u**power + power * (power + 2) * u ** (power + 1)
+    by_hand -= power * (power + 1) / 2 * u ** (power + 2)
+    assert float(polynomial_switch(torch.tensor([u], dtype=torch.float64), power)) == pytest.approx(by_hand, rel=1e-13)
+
+
+def test_bent_distances() -> None:
+    """Agnesi: 1/(1 + a u^q/(1 + u^(q−p))) with u in units of half the sum of radii; soft: s outside, ¾ inside."""
+    s = torch.tensor([0.5, 1.0, 2.5], dtype=torch.float64)
+    by_hand = [1 / (1 + 1.0805 * u**0.9183 / (1 + u ** (0.9183 - 4.5791))) for u in (1.0, 2.0, 5.0)]
+    assert agnesi(s).tolist() == pytest.approx(by_hand, rel=1e-13)
+    assert soft(torch.tensor([3.0, 0.2], dtype=torch.float64)).tolist() == pytest.approx([3.0, 0.75], rel=2e-3)
+
+
+@pytest.mark.parametrize("at", ["weights", "basis"])
+@pytest.mark.parametrize("kind", ["covalent", "linear", "agnesi", "soft"])
+def test_a_weight_is_the_fade_times_a_function_of_one_coordinate(kind: str, at: str) -> None:
+    """So a table for each set of pairs that share one is enough; from x = 1 on nothing is left."""
+    config = MACEConfig(distance_transform=kind, envelope="polynomial", envelope_at=at, cutoff=5.0)  # type: ignore[arg-type]
+    functions = RadialFunctions(config, ELEMENTS)
+    assert functions.n_tables == (6 if kind in ("agnesi", "soft") else 1)
+    network = RadialNetwork(8, (6, 4), 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    r = torch.linspace(0.3, 6.0, 50, dtype=torch.float64)
+    for pair in range(9):
+        pairs = torch.full((50,), pair)
+        x, s = functions.transform(r, pairs)
+        table = functions.get_buffer("table_of_pair")[pairs]
+        whole = network(*functions(r, pairs))
+        torch.testing.assert_close(whole, network(*functions.basis(x, table)) * fade(s)[None, :, None])
+        assert (whole[:, r >= 5.0] == 0).all()
+        mirrored = torch.full((50,), 3 * (pair % 3) + pair // 3)
+        torch.testing.assert_close(whole, network(*functions(r, mirrored)))
 
 
 def test_every_weight_ends_flat_at_the_cutoff() -> None:

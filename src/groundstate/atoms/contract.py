@@ -4,7 +4,9 @@ A door calls `check` (raises the first problem) or `problems` (one list per stru
 itself and never the batch). Codes are stable; docs/errors.md explains each.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from groundstate.atoms.elements import N_ELEMENTS, periodic_table, symbols
 from groundstate.atoms.errors import GroundstateError, ModelError, StructureError
-from groundstate.atoms.neighbours import complete_cell, find_neighbours
+from groundstate.atoms.neighbours import Graph, complete_cell, find_neighbours
 from groundstate.atoms.system import System
 
 Attitude = Literal["needs", "accepts", "ignores"]
@@ -57,28 +59,46 @@ class Verdict:
     notes: list[str] = field(default_factory=list)
 
 
-def check(system: System, domain: Domain | None = None, allow: Allowances | None = None) -> list[str]:
-    """Refuse the first bad structure of a batch by its frame number; return the notes of the others."""
+def check(
+    system: System,
+    domain: Domain | None = None,
+    allow: Allowances | None = None,
+    *,
+    neighbours: Callable[[System, float], Graph] = find_neighbours,
+) -> list[str]:
+    """Refuse the first bad structure of a batch by its frame number; return the notes of the others.
+
+    `neighbours` gives the graph of one structure complete to a cutoff; whoever keeps a list lends it here.
+    """
     notes: list[str] = []
-    for frame, verdict in enumerate(judge(system, domain, allow)):
+    for frame, verdict in enumerate(judge(system, domain, allow, neighbours=neighbours)):
         if verdict.problems:
             raise verdict.problems[0].at(frame=frame if system.n_systems > 1 else None)
         notes += verdict.notes
     return notes
 
 
-def judge(system: System, domain: Domain | None = None, allow: Allowances | None = None) -> list[Verdict]:
+def judge(
+    system: System,
+    domain: Domain | None = None,
+    allow: Allowances | None = None,
+    *,
+    neighbours: Callable[[System, float], Graph] = find_neighbours,
+) -> list[Verdict]:
     """One verdict per structure; without a domain the structure alone is judged, whatever its charge and spin."""
     domain = domain or Domain(charge="accepts", multiplicity="accepts")
-    return [_judge_one(single, domain, allow or Allowances()) for single in system]
+    singles = [system] if system.n_systems == 1 else list(system)
+    return [_judge_one(single, domain, allow or Allowances(), neighbours) for single in singles]
 
 
-def _judge_one(single: System, domain: Domain, allow: Allowances) -> Verdict:
+def _judge_one(
+    single: System, domain: Domain, allow: Allowances, neighbours: Callable[[System, float], Graph]
+) -> Verdict:
     # Later checks divide by what earlier ones establish, so the first group that fails ends the examination.
     for group in (_numbers_exist, _cell_exists, _conditions_known):
         if problems := group(single, domain, allow):
             return Verdict(problems)
-    problems, notes = _distances(single, domain, allow)
+    problems, notes = _distances(single, domain, allow, neighbours)
     return Verdict(problems, notes + _cell_notes(single))
 
 
@@ -257,11 +277,12 @@ def _missing(name: str, unit: str, hint: str) -> GroundstateError:
     )
 
 
-def _distances(single: System, domain: Domain, allow: Allowances) -> tuple[list[GroundstateError], list[str]]:
-    radii = torch.tensor([0.0, *(row.covalent_radius for row in periodic_table())], dtype=torch.float64)
-    radius = radii.to(single.device)[single.numbers]
+def _distances(
+    single: System, domain: Domain, allow: Allowances, neighbours: Callable[[System, float], Graph]
+) -> tuple[list[GroundstateError], list[str]]:
+    radius = _radii().to(single.device)[single.numbers]
     # A cell list with bins much smaller than the box is slow to walk, so the search never goes below 3 Å.
-    graph = find_neighbours(single, max(3.0, 2 * CLOSEST * float(radius.max())))
+    graph = neighbours(single, max(3.0, 2 * CLOSEST * float(radius.max())))
     if graph.n_edges == 0:
         return [], []
     i, j = graph.receivers, graph.senders
@@ -297,6 +318,12 @@ def _distances(single: System, domain: Domain, allow: Allowances) -> tuple[list[
             atoms=pair,
         )
     ], []
+
+
+@cache
+def _radii() -> Tensor:
+    """Covalent radii by atomic number, Å."""
+    return torch.tensor([0.0, *(row.covalent_radius for row in periodic_table())], dtype=torch.float64)
 
 
 def _cell_notes(single: System) -> list[str]:

@@ -67,20 +67,22 @@ class Geometry:
 
     def _measure(self, cutoff: float) -> Edges:
         graph, positions, cell = self.graph, self.system.positions, self.system.cell
-        receivers, senders, shifts, reverse = graph.receivers, graph.senders, graph.shifts, graph.reverse
-        ptr = graph.receiver_ptr
-        vectors = _vectors(positions, cell, receivers, senders, shifts, self.system.system_index)
-        near = (vectors.detach() ** 2).sum(-1) < cutoff**2
+        ends = (graph.receivers, graph.senders, graph.shifts)
+        reverse, ptr = graph.reverse, graph.receiver_ptr
+        with torch.no_grad():
+            far = _vectors(positions, cell, *ends, self.system.system_index)
+            near = torch.linalg.vecdot(far, far) < cutoff**2
         if not bool(near.all()):
             # r_ij and −r_ji may differ in the last digit; an edge stays only with its reverse.
             near &= near[reverse]
             kept = near.nonzero()[:, 0]
             renumbered = near.cumsum(0) - 1
-            receivers, senders, shifts = receivers[kept], senders[kept], shifts[kept]
-            reverse, vectors = renumbered[reverse[kept]], vectors[kept]
-            counts = torch.bincount(receivers, minlength=self.system.n_atoms)
+            ends = (graph.receivers[kept], graph.senders[kept], graph.shifts[kept])
+            reverse = renumbered[reverse[kept]]
+            counts = torch.bincount(ends[0], minlength=self.system.n_atoms)
             ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        return Edges(receivers, senders, shifts, ptr, reverse, vectors, torch.linalg.vector_norm(vectors, dim=-1))
+        vectors = _vectors(positions, cell, *ends, self.system.system_index)
+        return Edges(*ends, ptr, reverse, vectors, torch.linalg.vector_norm(vectors, dim=-1))
 
 
 def _vectors(
@@ -91,5 +93,8 @@ def _vectors(
     shifts: Int[Tensor, "edge 3"],
     system_index: Int[Tensor, " atom"],
 ) -> Float[Tensor, "edge 3"]:
-    translations = torch.einsum("ek,ekd->ed", shifts.to(cell.dtype), cell[system_index[receivers]])
-    return positions[senders] - positions[receivers] + translations
+    if len(cell) == 1:
+        translations = shifts.to(cell.dtype) @ cell[0]
+    else:
+        translations = (shifts.to(cell.dtype)[:, None, :] @ cell[system_index[receivers]])[:, 0]
+    return positions.index_select(0, senders) - positions.index_select(0, receivers) + translations

@@ -54,6 +54,10 @@ class VerletList:
             self._joined = _join([listed for listed in self._listed if listed is not None], now, self.reach)
         return self._joined
 
+    def reaching(self, system: System, cutoff: float) -> Graph:
+        """A graph of this batch complete up to another cutoff: the list where it reaches that far, else a new one."""
+        return self.graph(system) if cutoff <= self.cutoff else find_neighbours(system, cutoff)
+
     def _same_atoms(self, now: System) -> bool:
         """Whether the listed structures are the first of this batch: same elements, sizes and periods."""
         then = self._reference

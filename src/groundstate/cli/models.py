@@ -18,6 +18,7 @@ from groundstate.data.writers import refuse_existing
 from groundstate.equivariant.native.report import report as report_kernels
 from groundstate.laws import as_table
 from groundstate.potentials import checkpoint
+from groundstate.potentials.mace.engine.standard import standard_plans
 from groundstate.report import Page
 
 _PACKAGES = {
@@ -87,6 +88,9 @@ def convert_model(
         bool, typer.Option("--trust-pickle", help="The file may run code of its own while it is read.")
     ] = False,
     precision: Annotated[str | None, typer.Option(help="float32 or float64; that of its weights by default.")] = None,
+    radial_knots: Annotated[
+        int | None, typer.Option(help="Intervals of the tables its kernels read; 0: none, exact and slow.")
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that reading the file may take.")] = 600.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output where it exists.")] = False,
     as_json: opt.Json = False,
@@ -102,6 +106,7 @@ def convert_model(
         python=python,
         trust_pickle=trust_pickle,
         precision=precision,
+        radial_knots=radial_knots,
         timeout=timeout,
         overwrite=overwrite,
     )
@@ -170,15 +175,15 @@ def doctor(as_json: opt.Json = False) -> int:
             packages.append({"package": package, "version": version(package), "install": ""})
         except PackageNotFoundError:
             packages.append({"package": package, "version": None, "install": install})
-    kernels = report_kernels()
+    kernels = report_kernels(standard_plans())
     if as_json:
         show({"machine": facts, "kernels": kernels, "packages": packages})
         return 0
     for key, value in facts.items():
         output.print(f"{key:<14} {value}", markup=False)
-    for row in kernels:
-        state = f"{row['state']}: {row['fix']}" if row["fix"] else row["state"]
-        output.print(f"{row['name']:<18} {state}", markup=False, soft_wrap=True)
+    for kernel in kernels:
+        fix = f": {kernel['fix']}" if kernel["fix"] else ""
+        output.print(f"{kernel['name']:<18} {kernel['state']}{fix}", markup=False, soft_wrap=True)
     for row in packages:
         state = row["version"] or f"not installed: {row['install']}"
         output.print(f"{row['package']:<18} {state}", markup=False)

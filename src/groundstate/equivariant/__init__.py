@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         natural_parity_paths,
     )
     from groundstate.equivariant.factorisation import Factorisation, factorise
+    from groundstate.equivariant.harmonics import spherical_harmonics
     from groundstate.equivariant.irreps import IrrepLayout, degree_slice, dimension
     from groundstate.equivariant.product import (
         ClassedIrrepLinear,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
         unit_normal,
     )
     from groundstate.equivariant.rotation import rotation_matrix, wigner_D
-    from groundstate.equivariant.harmonics import spherical_harmonics
     from groundstate.equivariant.symmetric import CouplingTree, SymmetricCouplings, symmetric_couplings
 
 _MODULES = {

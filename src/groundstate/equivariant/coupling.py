@@ -7,6 +7,7 @@ from math import factorial
 from typing import NamedTuple
 
 import numpy as np
+
 from groundstate.equivariant.irreps import degree_slice, dimension
 
 

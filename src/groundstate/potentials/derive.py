@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groundstate.atoms import Geometry, Graph, StructureError, System, UndefinedPropertyError, find_neighbours, nearest
+from groundstate.equivariant.operators import derivatives
 from groundstate.potentials.potential import Potential
 
 _DERIVED = frozenset({"energy", "energies", "forces", "strain_gradient", "stress", "stresses"})
@@ -135,14 +136,15 @@ def _gradients(
         return ()
     if not energy.requires_grad:  # no term depends on positions: isolated atoms
         return tuple(torch.zeros_like(leaf) for leaf in inputs)
-    found = torch.autograd.grad(
-        energy.sum(),
-        inputs,
-        create_graph=differentiable,
-        retain_graph=differentiable or retain,
-        allow_unused=True,
-        materialize_grads=True,
-    )
+    with derivatives("geometry"):
+        found = torch.autograd.grad(
+            energy.sum(),
+            inputs,
+            create_graph=differentiable,
+            retain_graph=differentiable or retain,
+            allow_unused=True,
+            materialize_grads=True,
+        )
     return tuple(found)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from groundstate.atoms import OptionError, RunError
 from groundstate.data import Record, batches, collate
+from groundstate.equivariant.operators import derivatives
 from groundstate.potentials import Potential
 from groundstate.training.aims import Aim, Part
 from groundstate.training.config import TrainConfig
@@ -126,7 +127,8 @@ class Loop:
         terms = [self.aim.weights[n] * part.loss / sums[n][-1] for n, part in parts.items() if part.count > 0]
         parameters = list(state.trained.values())
         if terms and torch.stack(terms).requires_grad:
-            torch.stack(terms).sum().backward(inputs=parameters)
+            with derivatives("parameters"):
+                torch.stack(terms).sum().backward(inputs=parameters)
         if self.fabric.world_size > 1:
             reduce_gradients(parameters, lambda vector: self.fabric.all_reduce(vector, reduce_op="sum"))
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip or float("inf"))

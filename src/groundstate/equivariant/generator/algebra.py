@@ -1,4 +1,4 @@
-"""What kernels compute, as plain data: sparse programs over components, the same for every language they are written in.
+"""What kernels compute, as plain data: sparse programs over components, the same for every language.
 
 A program knows components and coefficients; channels, atoms and number types belong to the emitters. Needs numpy only.
 """

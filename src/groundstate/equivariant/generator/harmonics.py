@@ -1,4 +1,4 @@
-"""Spherical harmonics in C++: polynomials of a unit vector, their transpose-derivative, tangent and second derivative."""
+"""Spherical harmonics in C++: polynomials of a unit vector, and their derivatives."""
 
 from groundstate.equivariant.generator.algebra import Polynomial, derivative, harmonic_polynomials
 from groundstate.equivariant.generator.code import Code, number
@@ -7,7 +7,7 @@ _AXES = ("x", "y", "z")
 
 
 def harmonics_source(lmax: int, *, training: bool) -> str:
-    """Functions `harmonics::value` and `harmonics::backward`, and those of training: `tangent`, `second`; one vector."""
+    """Functions `harmonics::value` and `backward` of one vector, and those of training: `tangent`, `second`."""
     polynomials = harmonic_polynomials(lmax)
     slopes = [[derivative(p, axis) for p in polynomials] for axis in range(3)]
     code = Code()

@@ -21,7 +21,7 @@ from groundstate.equivariant.generator.runtime import lanes
 from groundstate.equivariant.native.target import Target
 
 _ATOMS = 16
-"""Atoms whose edges are prepared together: their numbers and one channel block of the table stay in the second cache."""
+"""Atoms whose edges are prepared together: their numbers and a channel block of the table stay in the second cache."""
 
 
 def message_source(
@@ -51,12 +51,13 @@ class _Writer:
             self.code.add(
                 f"constexpr int64_t CHANNELS = {self.channels}, FEATURES = {p.features}, HARMONICS = {p.harmonics};",
                 f"constexpr int64_t PATHS = {len(p.paths)}, ROWS = {p.rows}, COUPLINGS = {len(p.couplings)};",
-                f"constexpr int64_t COPIES[] = {{{', '.join(map(str, p.layout.copies))}}};  // paths that end in each degree",
+                "// Paths that end in each degree.",
+                f"constexpr int64_t COPIES[] = {{{', '.join(map(str, p.layout.copies))}}};",
                 "constexpr int64_t BLOCK = PATHS * ORDER * CHANNEL_BLOCK;       // one channel block of one knot",
                 "constexpr int64_t KNOT = CHANNELS / CHANNEL_BLOCK * BLOCK;    // one knot",
                 "static inline int64_t in_knot(int64_t k) { return k / CHANNEL_BLOCK * BLOCK + k % CHANNEL_BLOCK; }",
                 "",
-                "// The edges of a batch: receiver i owns edges ptr[i] … ptr[i+1]; x and which say where each is in which table.",
+                "// Edges: receiver i owns ptr[i] … ptr[i+1]; x and which say where each of them is in which table.",
                 "struct Edges {",
                 "  const int64_t *ptr, *senders;",
                 "  const int32_t *which;  // may be null: table 0",
@@ -230,7 +231,8 @@ class _Writer:
                 code.add(
                     "Interpolation at;",
                     "at.set(edges.x[e], table.intervals);",
-                    "const int64_t entry = table.at(edges, e, at.knot), sender = edges.senders[e] * FEATURES * CHANNELS;",
+                    "const int64_t entry = table.at(edges, e, at.knot);",
+                    "const int64_t sender = edges.senders[e] * FEATURES * CHANNELS;",
                     "fold(edges.Y + e * HARMONICS, b);",
                     "const real *gi = g + i * ROWS * CHANNELS;",
                     "vec sum_x = {};",
@@ -309,7 +311,11 @@ class _Writer:
                     for j in range(2 * self.order):
                         knot, kept = divmod(j, self.order)
                         place = f"to + {'KNOT + ' if knot else ''}{(p * self.order + kept) * 16}"
-                        gain = f"mixed * at.value[{j}] + hu * (along_x * at.slope[{j}])" if second else f"hu * at.value[{j}]"
+                        gain = (
+                            f"mixed * at.value[{j}] + hu * (along_x * at.slope[{j}])"
+                            if second
+                            else f"hu * at.value[{j}]"
+                        )
                         code.add(f"add_to({place}, {gain});")
                 with code.block("" if second else "if constexpr (FEATURE)"):
                     code.add("real *to = to_h + sender + k;")

@@ -16,8 +16,8 @@ def polynomial_source(program: PolynomialProgram, name: str, channels: int, targ
     """Functions `name::forward` and `name::backward`, and that of training: `name::second`."""
     code = Code()
     code.add(
-        f"// Symmetric contraction: degrees ≤ {program.lmax_in} to ≤ {program.lmax_out}, correlation {program.correlation};",
-        f"// {program.slots} monomials, {channels} channels.",
+        f"// Symmetric contraction: degrees ≤ {program.lmax_in} to ≤ {program.lmax_out}, correlation "
+        f"{program.correlation}; {program.slots} monomials, {channels} channels.",
     )
     with code.block(f"namespace {name}"):
         code.add(
@@ -38,7 +38,7 @@ def polynomial_source(program: PolynomialProgram, name: str, channels: int, targ
 _RUNS = """\
 // Atoms order[first] … order[last − 1] (the atoms themselves where order is null), in runs of one class.
 template <class Work>
-static inline void by_class(int64_t first, int64_t last, const int64_t *order, const int64_t *classes, const Work &work) {
+static void by_class(int64_t first, int64_t last, const int64_t *order, const int64_t *classes, const Work &work) {
   auto atom = [&](int64_t i) { return order ? order[i] : i; };
   for (int64_t start = first; start < last;) {
     const int64_t of = classes[atom(start)];
@@ -55,7 +55,9 @@ _ATOM = """\
 const int64_t in = atom * FEATURES * CHANNELS + k, out = atom * ROWS * CHANNELS + k, at = of * SLOTS * CHANNELS + k;
 const real *a = A + in, *c = coefficients + at;"""
 _EACH = "by_class(first, last, order, classes, [&](int64_t of, int64_t atom, int64_t k)"
-_RANGE = "int64_t first, int64_t last, const int64_t *order, const int64_t *classes, const real *A, const real *coefficients"
+_RANGE = (
+    "int64_t first, int64_t last, const int64_t *order, const int64_t *classes, const real *A, const real *coefficients"
+)
 _INITIAL = """\
 real *ta = FEATURE ? to_A + in : nullptr, *tc = COEFFICIENT ? to_coefficients + at : nullptr;
 if constexpr (FEATURE) for (int64_t f = 0; f < FEATURES; f++) store(ta + f * CHANNELS, vec{});"""

@@ -8,7 +8,7 @@ from groundstate.equivariant.native.target import Target
 DTYPES = {"float32": ("float", 4), "float64": ("double", 8)}
 """Number types of kernels: their C++ name and size in bytes."""
 
-_HERMITE = {
+_HERMITE: dict[int, list[list[float]]] = {
     2: [[1, 0, -3, 2], [0, 1, -2, 1], [0, 0, 3, -2], [0, 0, -1, 1]],
     3: [
         [1, 0, 0, -10, 15, -6],
@@ -50,9 +50,16 @@ def runtime_header(target: Target, dtype: str, order: int) -> str:
         "",
         f"using real = {DTYPES[dtype][0]};",
         f"constexpr int64_t WIDTH = {width};  // numbers in a vector",
-        f"constexpr int64_t CHANNEL_BLOCK = 16;  // channels that lie together in a table of radial functions",
+        "constexpr int64_t CHANNEL_BLOCK = 16;  // channels that lie together in a table of radial functions",
         f"constexpr int64_t ORDER = {order};  // value and derivatives kept on each knot",
         f"typedef real vec __attribute__((vector_size({target.vector_bytes}), aligned(sizeof(real)), may_alias));",
+        f"typedef {'int32_t' if dtype == 'float32' else 'int64_t'} lanes"
+        f" __attribute__((vector_size({target.vector_bytes})));",
+        "#ifdef __clang__",
+        "#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)",
+        "#else  // known to GCC of all versions",
+        "#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lanes){__VA_ARGS__})",
+        "#endif",
         "static inline vec load(const real *p) { return *(const vec *)p; }",
         "static inline void store(real *p, vec v) { *(vec *)p = v; }",
         "static inline void add_to(real *p, vec v) { store(p, load(p) + v); }",
@@ -66,7 +73,7 @@ def runtime_header(target: Target, dtype: str, order: int) -> str:
 
 def _add_across(code: Code, width: int) -> None:
     """Sums over lanes of `width` vectors at once: pairs are shuffled together and added, halving their number."""
-    code.add(f"// Lane i of the result is the sum over the lanes of v[i].")
+    code.add("// Lane i of the result is the sum over the lanes of v[i].")
     with code.block("static inline vec add_across(const vec *v)"):
         code.add(f"vec t[{width}];")
         source, n, step = "v", width, width // 2
@@ -75,7 +82,7 @@ def _add_across(code: Code, width: int) -> None:
             high = [(i ^ step) if (i // step) % 2 == 0 else width + (i ^ step) for i in range(width)]
             for i in range(n // 2):
                 pair = f"{source}[{i}], {source}[{i + n // 2}]"
-                shuffled = [f"__builtin_shufflevector({pair}, {', '.join(map(str, lane))})" for lane in (low, high)]
+                shuffled = [f"SHUFFLE({pair}, {', '.join(map(str, lane))})" for lane in (low, high)]
                 code.add(f"t[{i}] = {shuffled[0]} + {shuffled[1]};")
             source, n, step = "t", n // 2, step // 2
         code.add("return t[0];")
@@ -85,8 +92,8 @@ def _add_across(code: Code, width: int) -> None:
 def _interpolation(code: Code, order: int) -> None:
     basis = hermite(order)
     code.add(
-        "// Where a coordinate x in [0, 1] lies between knots, and the weights of the numbers kept on the two knots for",
-        "// the function, its slope and its curvature in x. From x = 1 on all are 0; of a NaN all are NaN.",
+        "// Where a coordinate x in [0, 1] lies between knots, and the weights of what is kept on both knots for the",
+        "// function, its slope and its curvature in x. From x = 1 on all are 0; of a NaN all are NaN.",
     )
     with code.block("struct Interpolation", ";"):
         code.add("int64_t knot;", f"real value[{2 * order}], slope[{2 * order}], curvature[{2 * order}];")
@@ -101,7 +108,9 @@ def _interpolation(code: Code, order: int) -> None:
             for name, n in (("value", 0), ("slope", 1), ("curvature", 2)):
                 for j, polynomial in enumerate(basis):
                     power = n - j % order
-                    factor = "*".join(["on"] + ["scale"] * power) if power >= 0 else "on/" + "/".join(["scale"] * -power)
+                    factor = (
+                        "*".join(["on"] + ["scale"] * power) if power >= 0 else "on/" + "/".join(["scale"] * -power)
+                    )
                     coefficients = (polynomial.deriv(n) if n else polynomial).coef
                     value = number(float(coefficients[-1]))
                     for c in coefficients[-2::-1]:
@@ -126,7 +135,8 @@ struct Copies {
   real *result;
   int64_t size;
   std::vector<std::vector<real>> others;
-  Copies(real *result, int64_t size, int64_t parts) : result(result), size(size), others(std::max<int64_t>(parts, 1) - 1) {}
+  Copies(real *result, int64_t size, int64_t parts)
+      : result(result), size(size), others(std::max<int64_t>(parts, 1) - 1) {}
   real *of(int64_t part) {
     if (part == 0 || result == nullptr) return result;
     others[part - 1].assign(size, real(0));

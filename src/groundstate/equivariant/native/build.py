@@ -6,6 +6,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from groundstate.equivariant.native import store
@@ -14,6 +15,7 @@ from groundstate.equivariant.native.compiler import (
     CompilerError,
     Unavailable,
     compile_library,
+    cores,
     find_compiler,
 )
 from groundstate.equivariant.native.plan import Generated, Plan
@@ -43,7 +45,8 @@ def build(generated: Generated, compiler: Compiler, folder: Path) -> Path:
     except CompilerError as error:
         refused = True
         raise BuildError(
-            f"the kernels {plan} did not compile for {target.name}: {error.said} (command: {shlex.join(error.command)})",
+            f"the kernels {plan} did not compile for {target.name}: {error.said} "
+            f"(command: {shlex.join(error.command)})",
             work,
         ) from error
     finally:
@@ -51,6 +54,7 @@ def build(generated: Generated, compiler: Compiler, folder: Path) -> Path:
             shutil.rmtree(work, ignore_errors=True)
 
 
+_AT_ONCE = 8  # compilations for a distribution: each takes up to half a GB of memory
 _IDENTITY = 'extern "C" const char *groundstate_library_id() { return "%s"; }\n'
 
 
@@ -83,8 +87,11 @@ def build_all(
     compiler = find_compiler()
     if isinstance(compiler, Unavailable):
         raise BuildError(f"{compiler.reason}. {compiler.fix}")
-    made = []
-    for plan, target in pairs:
+
+    def make(pair: tuple[Plan, Target]) -> Path:
+        plan, target = pair
         progress(f"compiling kernels {plan.name} for {target.name} with {compiler.version}")
-        made.append(build(plan.generate(target), compiler, folder))
-    return made
+        return build(plan.generate(target), compiler, folder)
+
+    with ThreadPoolExecutor(max_workers=min(cores(), _AT_ONCE)) as pool:
+        return list(pool.map(make, pairs))

@@ -88,7 +88,7 @@ def compile_library(compiler: Compiler, sources: Mapping[str, str], target: Targ
     flags = (*FLAGS, *target.flags)
     objects = [name.removesuffix(".cpp") + ".o" for name in units]
     commands = [(*compiler.command, *flags, "-c", unit, "-o", made) for unit, made in zip(units, objects, strict=True)]
-    with ThreadPoolExecutor(max_workers=max(1, min(_cores(), len(units)))) as pool:
+    with ThreadPoolExecutor(max_workers=max(1, min(cores(), len(units)))) as pool:
         list(pool.map(lambda command: _run(command, folder), commands))
     _run((*compiler.command, *flags, "-shared", *objects, "-o", "library.so"), folder)
     return folder / "library.so"
@@ -122,7 +122,7 @@ def _english() -> dict[str, str]:
     return {**os.environ, "LC_ALL": "C"}
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -1,19 +1,20 @@
 """What this machine has of native kernels, for people: rows of `groundstate doctor`."""
 
 import shlex
+from collections.abc import Iterable
 
 from groundstate.equivariant.native import store
 from groundstate.equivariant.native.compiler import Unavailable, find_compiler
 from groundstate.equivariant.native.library import switched_off
-from groundstate.equivariant.native.standard import standard_plans
+from groundstate.equivariant.native.plan import Plan
 from groundstate.equivariant.native.target import best_target, supported_targets
 
 
-def report() -> list[dict[str, str]]:
+def report(standard: Iterable[Plan] = ()) -> list[dict[str, str]]:
     """Rows with `name`, `state` and, where something is to be mended, `fix`.
 
     Kernels on or off, instruction set, compiler, cache folder; then each library of the package and of the cache, and
-    each standard plan that has none yet. Nothing is generated, compiled or loaded.
+    each plan of `standard` that has none yet. Nothing is generated, compiled or loaded.
     """
     rows = [_switch(), _instruction_set()]
     compiler = find_compiler()
@@ -26,10 +27,12 @@ def report() -> list[dict[str, str]]:
     if cache is not None:
         rows[-1] = _row("kernel cache", str(cache))
     prebuilt, cached = store.listing(store.PREBUILT), [] if cache is None else store.listing(cache)
-    rows += [_row(entry.plan, f"prebuilt for {entry.target} ({entry.compiler})") for entry in prebuilt]
-    rows += [_row(entry.plan, f"cached for {entry.target} ({entry.compiler})") for entry in cached]
+    for kind, entries in (("prebuilt", prebuilt), ("cached", cached)):
+        # Libraries of one plan from several versions of the package, as they gather in a cache, are one row.
+        states = dict.fromkeys((entry.plan, f"{kind} for {entry.target} ({entry.compiler})") for entry in entries)
+        rows += [_row(plan, state) for plan, state in states]
     at_hand = {entry.plan for entry in (*prebuilt, *cached)}
-    rows += [_row(plan.name, "compiled when first used") for plan in standard_plans() if plan.name not in at_hand]
+    rows += [_row(plan.name, "compiled when first used") for plan in standard if plan.name not in at_hand]
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Equivariant operators on compiled kernels: harmonics, message, product; each with two derivatives, each a torch operator.
+"""Equivariant operators on compiled kernels: harmonics, message, product; each with two derivatives.
 
 `message`, `product` and `harmonics` take a `KernelSpec` and tensors; `operators_library` says whether that shape has
 kernels here, and why not. They compute what `TensorProduct`, `SymmetricContraction` and `spherical_harmonics` compute.

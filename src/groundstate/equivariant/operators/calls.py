@@ -75,8 +75,8 @@ def ready(spec: str, *tensors: Tensor) -> list[Tensor]:
     for tensor in tensors:
         if tensor.dtype != dtype or tensor.device.type != "cpu":
             raise ValueError(
-                f"KERNEL_TENSOR: a tensor of {tensor.dtype} on {tensor.device} was given to kernels of {spec}. They read "
-                "memory of one type on the CPU. Convert it, or use kernels of its type."
+                f"KERNEL_TENSOR: a tensor of {tensor.dtype} on {tensor.device} was given to kernels of {spec}. They "
+                "read memory of one type on the CPU. Convert it, or use kernels of its type."
             )
     return [tensor.contiguous() for tensor in tensors]
 

@@ -1,6 +1,5 @@
 """The same operators in plain torch: slow, differentiable any number of times, what the kernels are compared with."""
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -73,9 +72,3 @@ def product_reference(
             total = total + chosen[:, monomial.slot] * features[:, list(monomial.factors)].prod(dim=1)
         outputs.append(total)
     return torch.stack(outputs, dim=1)
-
-
-def fold_matrices(program: PolynomialProgram) -> list[np.ndarray]:
-    """`program.fold` by degree of the result: [slot, weight of that degree], zero in the slots of other degrees."""
-    ends = np.cumsum([0, *program.weights_of_degree])
-    return [program.fold[:, start:stop] for start, stop in zip(ends[:-1], ends[1:], strict=True)]

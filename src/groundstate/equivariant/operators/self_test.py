@@ -1,4 +1,4 @@
-"""Kernels against plain torch, on a handful of atoms, before their first use: a fast wrong answer is the worst of all."""
+"""Kernels against plain torch, on a handful of atoms, before their first use: fast and wrong is the worst of all."""
 
 from collections.abc import Callable
 
@@ -44,7 +44,12 @@ def check_operators(spec: KernelSpec, library: Library) -> str | None:
         )
         for degree, program in spec.messages.items():
             shape = (2, _INTERVALS + 1, spec.channels // 16, len(program.paths), spec.order, 16)
-            inputs = [normal(_ATOMS, program.features, spec.channels), normal(*shape), x, normal(_EDGES, program.harmonics)]
+            inputs = [
+                normal(_ATOMS, program.features, spec.channels),
+                normal(*shape),
+                x,
+                normal(_EDGES, program.harmonics),
+            ]
             wrong = wrong or _compare(
                 spec,
                 f"message of degree {degree}",
@@ -80,11 +85,11 @@ def _compare(
     rounded = [tensor.to(dtype) for tensor in inputs]
     found = _with_derivatives(ours, rounded)
     expected = _with_derivatives(reference, [tensor.double() for tensor in rounded])
-    for order, a, b in zip(("value", "first", "second"), found, expected, strict=True):
+    for what, a, b in zip(("value", "first derivative", "second derivative"), found, expected, strict=True):
         for x, y in zip(a, b, strict=True):
             error = float((x.double() - y).abs().max() / y.abs().max().clamp_min(1e-300))
             if not error < _TOLERANCE[spec.dtype]:
-                return f"the {name} is wrong ({order} derivative: relative error {error:.1e})".replace("value derivative", "value")
+                return f"the {name} is wrong ({what}: relative error {error:.1e})"
     return None
 
 
@@ -93,8 +98,9 @@ def _with_derivatives(function: Callable[..., Tensor], inputs: list[Tensor]) -> 
     with torch.enable_grad():
         leaves = [tensor.clone().requires_grad_() for tensor in inputs]
         value = function(*leaves)
-        first = torch.autograd.grad((value * _wave(value)).sum(), leaves, create_graph=True)
-        second = torch.autograd.grad(sum((g * _wave(g)).sum() for g in first), leaves)
+        # Squared, so that the cotangent of the value depends on it and its own derivative is tried.
+        first = torch.autograd.grad((value**2 * _wave(value)).sum(), leaves, create_graph=True)
+        second = torch.autograd.grad(torch.stack([(g * _wave(g)).sum() for g in first]).sum(), leaves)
     return [value.detach()], [g.detach() for g in first], list(second)
 
 

@@ -9,8 +9,11 @@ from torch import Tensor
 
 from groundstate.equivariant.generator.algebra import PolynomialProgram
 from groundstate.equivariant.generator.triton import emit_contraction
-from groundstate.equivariant.generator.triton.contraction import SLOTS_OF_A_GROUP
+from groundstate.equivariant.generator.triton.contraction import SLOTS_OF_A_GROUP, row_groups
 from groundstate.equivariant.triton_kernels.launch import channel_block, contiguous, launch, load, pieces
+
+CHANNELS_OF_A_PRODUCT = 32
+"""One for each lane: A, its direction and gradient are up to 75 registers for each channel."""
 
 _SUMMED_BY_A_WARP = 128
 
@@ -46,9 +49,11 @@ def contraction_backward(
 ) -> tuple[Features | None, Coefficients | None]:
     """Gradients of <g, out> by A and by c; None for what is not asked for."""
     A, c, classes, g = contiguous(A=A, c=c, classes=classes, g=g)
-    gA = torch.empty_like(A) if features else None
-    if gA is not None:
-        _by_atom(program, "contraction_backward", A, c, classes, g, gA)
+    gA = None
+    if features:
+        parts = A.new_empty(len(row_groups(program)), *A.shape)
+        _by_atom(program, "contraction_backward", A, c, classes, g, parts)
+        gA = _added(parts)
     return gA, _by_class(program, "contraction_coefficients", c, classes, A, g) if coefficients else None
 
 
@@ -65,19 +70,24 @@ def contraction_second(
 ) -> tuple[Rows, Features, Coefficients | None]:
     """Gradients of <vA, gA> + <vc, gc> by g (the tangent of out), A and c; None for c where it is not asked for."""
     A, c, classes, g, vA, vc = contiguous(A=A, c=c, classes=classes, g=g, vA=vA, vc=vc)
-    dg, dA = torch.empty_like(g), torch.empty_like(A)
+    dg, parts = torch.empty_like(g), A.new_empty(len(row_groups(program)), *A.shape)
     if vc is None:
-        _by_atom(program, "contraction_second", A, c, classes, g, vA, dg, dA)
+        _by_atom(program, "contraction_second", A, c, classes, g, vA, dg, parts)
     else:
-        _by_atom(program, "contraction_second_full", A, c, classes, g, vA, vc, dg, dA)
+        _by_atom(program, "contraction_second_full", A, c, classes, g, vA, vc, dg, parts)
     dc = _by_class(program, "contraction_coefficients_second", c, classes, A, g, vA) if coefficients else None
-    return dg, dA, dc
+    return dg, _added(parts), dc
 
 
 def _by_atom(program: PolynomialProgram, name: str, *tensors: Tensor) -> None:
     atoms, _, channels = tensors[0].shape
-    block = channel_block(channels)
-    launch(getattr(_kernels(program), name), (atoms, channels // block), *tensors, K=channels, BK=block)
+    block = min(channel_block(channels), CHANNELS_OF_A_PRODUCT)
+    grid = (atoms, channels // block, len(row_groups(program)))
+    launch(getattr(_kernels(program), name), grid, *tensors, K=channels, BK=block)
+
+
+def _added(parts: Tensor) -> Tensor:
+    return parts[0] if len(parts) == 1 else parts.sum(0)
 
 
 def _by_class(

@@ -1,7 +1,8 @@
 """The message on receiver-sorted edges, and its derivatives.
 
 h[atom, irrep, channel]; table[table, knot, block of channels, path, (value, slope, …), 16]; for each edge `which` table,
-x in [0, 1] and harmonics Y; edges of atom i are ptr[i] … ptr[i+1], `senders` at their other end. Slopes are by x.
+x in [0, 1] and harmonics Y; edges of atom i are ptr[i] … ptr[i+1], `senders` at their other end. Slopes are by x. From x = 1 on an
+edge contributes nothing. Without `which` all edges use the first table.
 
 Every sum runs in an order that the input fixes, so that results repeat to the last bit; nothing is added atomically.
 """
@@ -46,7 +47,7 @@ def message_forward(
     program: MessageProgram,
     h: Features,
     table: Table,
-    which: Edges,
+    which: Edges | None,
     x: Coordinates,
     Y: Harmonics,
     ptr: Pointer,
@@ -60,7 +61,7 @@ def message_tangent(
     program: MessageProgram,
     h: Features,
     table: Table,
-    which: Edges,
+    which: Edges | None,
     x: Coordinates,
     Y: Harmonics,
     ptr: Pointer,
@@ -78,7 +79,7 @@ def message_backward(
     program: MessageProgram,
     h: Features,
     table: Table,
-    which: Edges,
+    which: Edges | None,
     x: Coordinates,
     Y: Harmonics,
     ptr: Pointer,
@@ -103,7 +104,7 @@ def message_second(
     program: MessageProgram,
     h: Features,
     table: Table,
-    which: Edges,
+    which: Edges | None,
     x: Coordinates,
     Y: Harmonics,
     ptr: Pointer,
@@ -147,14 +148,14 @@ class _Call:
         program: MessageProgram,
         h: Features,
         table: Table,
-        which: Edges,
+        which: Edges | None,
         x: Coordinates,
         Y: Harmonics,
         ptr: Pointer,
         senders: Edges,
     ) -> None:
         self.h, self.table, self.which, self.x, self.Y, self.ptr, self.senders = contiguous(
-            h=h, table=table, which=which, x=x, Y=Y, ptr=ptr, senders=senders
+            h=h, table=table, which=senders.new_zeros(len(x)) if which is None else which, x=x, Y=Y, ptr=ptr, senders=senders
         )
         self.program, self.channels = program, h.shape[2]
         expected = (program.features, program.harmonics, self.channels // CHANNEL_BLOCK, len(program.paths))

@@ -69,7 +69,7 @@ class Calculator(AseCalculator):
         system = from_ase(self.atoms)
         if self.theory is not None:
             system = system.replace(theory=torch.tensor([self.theory]))
-        check(system, self.potential.domain, self.allow)
+        check(system, self.potential.domain, self.allow, neighbours=self._neighbours.reaching)
         has_stress = bool(system.pbc.any()) and float(system.volume[0]) > 1e-6
         if asked & {"stress", "stresses"} and not has_stress:
             raise PropertyNotImplementedError(

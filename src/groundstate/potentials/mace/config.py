@@ -125,19 +125,19 @@ class MACEConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `from_dict` is the inverse.
 
-        Fields younger than the first model files are left out at their defaults, so that a model describes itself, and
-        is fingerprinted, as on the day it was written.
+        Fields younger than the first model files are left out where they mean what those files mean without them, so
+        that a model describes itself, and is fingerprinted, as on the day it was written.
         """
         record = {**asdict(self), "radial_widths": list(self.radial_widths), "heads": list(self.heads)}
         return {name: value for name, value in record.items() if name not in _YOUNGER or value != _YOUNGER[name]}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "MACEConfig":
-        """Inverse of `as_dict`; unknown fields are refused."""
+        """Inverse of `as_dict`; unknown fields are refused, those of `_YOUNGER` may be missing."""
         _refuse_unknown(record)
         # JSON has lists where the fields are tuples.
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
-        return cls(**values)
+        return cls(**{**_YOUNGER, **values})
 
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -149,7 +149,14 @@ SIZES: dict[str, dict[str, Any]] = {
 """What the dial sets, smallest first."""
 
 
-_YOUNGER = {"envelope": "cubic", "envelope_at": "weights", "residual_first": False}
+_YOUNGER: dict[str, Any] = {
+    "envelope": "cubic",
+    "envelope_at": "weights",
+    "radial_knots": 0,
+    "radial_smoothness": 1,
+    "residual_first": False,
+}
+"""What fields mean in model files that do not have them."""
 
 
 def _is_integer(value: Any) -> bool:

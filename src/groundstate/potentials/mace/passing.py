@@ -26,7 +26,9 @@ class Neighbours(ABC):
     """The surroundings of all atoms of a batch, measured once for all layers."""
 
     @abstractmethod
-    def density(self, layer: "Layer", sent: Float[Tensor, "atom irrep channel"]) -> Float[Tensor, "atom irrep_a channel"]:
+    def density(
+        self, layer: "Layer", sent: Float[Tensor, "atom irrep channel"]
+    ) -> Float[Tensor, "atom irrep_a channel"]:
         """A: what each atom collects from its neighbours, its paths mixed."""
 
     @abstractmethod
@@ -103,14 +105,20 @@ class KernelNeighbours(Neighbours):
         distances = torch.linalg.vector_norm(vectors, dim=1)
         x, which, fade = functions.place(distances, pairs)
         values = harmonics(spec, vectors / distances[:, None])
-        return cls(
-            spec, edges, x, which.to(torch.int32), values if fade is None else values * fade[:, None], tables
-        )
+        return cls(spec, edges, x, which.to(torch.int32), values if fade is None else values * fade[:, None], tables)
 
     def density(self, layer: "Layer", sent: Tensor) -> Tensor:
         table, edges = radial_table(self.tables(layer.radial)), self.edges
         rows = message(
-            self.spec, layer.degree_in, sent, table, self.x, self.harmonics, edges.receiver_ptr, edges.senders, self.which
+            self.spec,
+            layer.degree_in,
+            sent,
+            table,
+            self.x,
+            self.harmonics,
+            edges.receiver_ptr,
+            edges.senders,
+            self.which,
         )
         mixed: Tensor = layer.down(rows)
         return mixed / layer.average
@@ -121,9 +129,7 @@ class KernelNeighbours(Neighbours):
         return product(self.spec, layer.degree_out, density, folded(self.spec, layer, present), index)
 
 
-def folded(
-    spec: KernelSpec, layer: "Layer", classes: Int[Tensor, " class"]
-) -> Float[Tensor, "class slot channel"]:
+def folded(spec: KernelSpec, layer: "Layer", classes: Int[Tensor, " class"]) -> Float[Tensor, "class slot channel"]:
     """Coefficients of the polynomials of a product, from its weights."""
     weights = torch.cat([w.index_select(0, classes) for w in layer.product.weights], dim=1)
     program = spec.products[layer.degree_out]

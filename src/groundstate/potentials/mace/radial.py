@@ -112,9 +112,9 @@ def soft(s: Float[Tensor, " slot"]) -> Float[Tensor, " slot"]:
 class RadialFunctions(nn.Module):
     """What a network reads of a distance: functions of one coordinate x, a table for each kind of pair, and the fade.
 
-    A weight of the tensor product is fade(s) · R(x), R = `RadialNetwork` of `basis(x, table)`; so for each table it is a
-    function of x in [0, 1] alone, zero from x = 1 on, and can be tabulated. There is one table for all pairs, or one for
-    each unordered pair of elements where the basis sees a bent distance:
+    A weight of the tensor product is fade(s) · R(x), R = `RadialNetwork` of `basis(x, table)`; so for each table it is
+    a function of x in [0, 1] alone, zero from x = 1 on, and can be tabulated. There is one table for all pairs, or one
+    for each unordered pair of elements where the basis sees a bent distance:
 
         "agnesi": Bessel functions of `agnesi`(s)/r_c (it has no unit, and is read as if it were Å)
         "soft":   Bessel functions of (R_i + R_j) `soft`(s)/r_c

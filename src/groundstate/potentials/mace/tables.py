@@ -54,7 +54,7 @@ class RadialTables(nn.Module):
             x = (torch.arange(self.intervals + 1, dtype=torch.float64) / self.intervals).clamp_min(_FIRST)
             x = x.repeat(len(tables))
             table = torch.tensor(tables).repeat_interleave(self.intervals + 1)
-            with torch.inference_mode(False), torch.no_grad():
+            with torch.inference_mode(False):
                 self._jets[tables] = [
                     (Constant(basis.numpy()), Constant(strength.numpy()))
                     for basis, strength in _derivatives(self._functions[0], x, table, self.kept)
@@ -90,14 +90,24 @@ def interpolate(
 def _derivatives(functions: RadialFunctions, x: Tensor, table: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
     """Basis and strength at x, and their derivatives."""
 
-    def once(f):  # type: ignore[no-untyped-def]
-        return lambda x: torch.func.jvp(f, (x,), (torch.ones_like(x),))[1]
+    with torch.enable_grad():
+        x = x.clone().requires_grad_()
+        found = [functions.basis(x, table)]
+        for _ in range(count - 1):
+            basis, strength = found[-1]
+            found.append((_slopes(basis, x), _slopes(strength, x)))
+    return [(basis.detach(), strength.detach()) for basis, strength in found]
 
-    found, f = [], lambda x: functions.basis(x, table)
-    for _ in range(count):
-        found.append(f(x))
-        f = once(f)
-    return found
+
+def _slopes(values: Tensor, x: Tensor) -> Tensor:
+    """Derivative of each column by the coordinate of its row."""
+    columns = [
+        torch.autograd.grad(column.sum(), x, create_graph=True, materialize_grads=True)[0]
+        if column.requires_grad
+        else torch.zeros_like(x)
+        for column in values.unbind(1)
+    ]
+    return torch.stack(columns, dim=1)
 
 
 def _hidden(network: RadialNetwork, jets: list[Tensor]) -> list[Tensor]:

@@ -20,7 +20,7 @@ from groundstate.equivariant import (
     SymmetricContraction,
     unit_normal,
 )
-from groundstate.equivariant.native import Library, Unavailable
+from groundstate.equivariant.native import Unavailable
 from groundstate.equivariant.operators import KernelSpec, operators_library
 from groundstate.potentials.mace.conditions import ConditionEmbedding
 from groundstate.potentials.mace.config import MACEConfig
@@ -83,15 +83,15 @@ class MACETrunk(Trunk):
         invariants of every layer instead, and nothing else.
         """
         classes = self.classes(system)
-        initial = self._embed(classes, system)
+        initial = self.initial(system, classes)
         if geometry.first_order and (engine := engine_of(self)) is not None:
             return NodeFeatures(engine.features(system, geometry, classes, initial))
-        neighbours = self._neighbours(geometry, classes)
-        features, outputs = initial, []
-        for layer in self.layers:
-            features = layer(features, classes, neighbours)
-            outputs.append(features)
-        return NodeFeatures(tuple(outputs))
+        return self._through_layers(initial, classes, self._neighbours(geometry, classes))
+
+    def forward_plain(self, system: System, geometry: Geometry) -> NodeFeatures:
+        """The same in plain torch whatever kernels are at hand: what they are checked against."""
+        classes = self.classes(system)
+        return self._through_layers(self.initial(system, classes), classes, self._plain_neighbours(geometry, classes))
 
     def kernel_spec(self) -> KernelSpec | Unavailable:
         """The kernels made for this trunk; or why there can be none."""
@@ -107,12 +107,24 @@ class MACETrunk(Trunk):
             return Unavailable(str(error), "Choose a shape that kernels are generated for")
 
     def _neighbours(self, geometry: Geometry, classes: Int[Tensor, " atom"]) -> Neighbours:
-        edges, n_classes = geometry.edges(self.cutoff), len(self.embedding)
         spec = self.kernel_spec()
-        if isinstance(spec, KernelSpec) and self.tables and isinstance(operators_library(spec), Library):
-            return KernelNeighbours.of(spec, edges, classes, n_classes, self.radial_functions, self.tables)
+        if isinstance(spec, Unavailable) or self.tables is None or isinstance(operators_library(spec), Unavailable):
+            return self._plain_neighbours(geometry, classes)
+        settings = (classes, len(self.embedding), self.radial_functions, self.tables)
+        return KernelNeighbours.of(spec, geometry.edges(self.cutoff), *settings)
+
+    def _plain_neighbours(self, geometry: Geometry, classes: Int[Tensor, " atom"]) -> Neighbours:
         settings = (self.config.lmax, self.radial_functions, self.tables, self.embedding.dtype)
-        return PlainNeighbours(edges, classes, n_classes, *settings)
+        return PlainNeighbours(geometry.edges(self.cutoff), classes, len(self.embedding), *settings)
+
+    def _through_layers(
+        self, features: Float[Tensor, "atom 1 channel"], classes: Int[Tensor, " atom"], neighbours: Neighbours
+    ) -> NodeFeatures:
+        outputs = []
+        for layer in self.layers:
+            features = layer(features, classes, neighbours)
+            outputs.append(features)
+        return NodeFeatures(tuple(outputs))
 
     def classes(self, system: System) -> Int[Tensor, " atom"]:
         """Position of each atom's element among those of the model; an element it lacks is refused."""
@@ -128,7 +140,8 @@ class MACETrunk(Trunk):
             )
         return classes
 
-    def _embed(self, classes: Int[Tensor, " atom"], system: System) -> Float[Tensor, "atom 1 channel"]:
+    def initial(self, system: System, classes: Int[Tensor, " atom"]) -> Float[Tensor, "atom 1 channel"]:
+        """Features before the first layer: of the element, and of what charge and spin make of it."""
         features = self.embedding[classes]
         if self.conditions is not None:
             factor, summand = self.conditions(system)

@@ -36,14 +36,14 @@ class MACEZBL(Term):
         self.power, self.cutoff = power, min(cutoff, 2 * float(radii[sorted(elements)].max()))
 
     def forward(self, system: System, geometry: Geometry, outputs: Mapping[str, Tensor]) -> Energy:
-        """Half of each pair's repulsion belongs to either atom; scaled as the level of theory each structure asks for."""
+        """Half of each pair's repulsion belongs to either atom; scaled as the level of theory of its structure."""
         radii, edges = self.get_buffer("radii"), geometry.edges(self.cutoff)
         z_i, z_j = system.numbers[edges.receivers], system.numbers[edges.senders]
         r = edges.distances
         length = PREFACTOR * 0.529 / (z_i.to(r.dtype) ** RANGE + z_j.to(r.dtype) ** RANGE)
         screening = sum((c * torch.exp(-d * r / length) for c, d in _SCREENING), start=torch.zeros_like(r))
         switch = polynomial_switch(r / (radii[z_i] + radii[z_j]), self.power)
-        pair = _COULOMB * z_i * z_j / r * screening * switch
+        pair = _COULOMB / r * z_i * z_j * screening * switch
         theory = torch.zeros(system.n_systems, dtype=torch.int64, device=system.device)
         if system.theory is not None:
             theory = system.theory

@@ -44,5 +44,5 @@ class ZBL(Term):
         x = r / (radii[z_i] + radii[z_j])
         length = 0.8854 * BOHR / (z_i.to(r.dtype) ** 0.23 + z_j.to(r.dtype) ** 0.23)
         screening = sum((c * torch.exp(-d * r / length) for c, d in _SCREENING), start=torch.zeros_like(r))
-        pair = COULOMB * z_i * z_j / r * screening * polynomial_switch(x, 6)
+        pair = COULOMB / r * z_i * z_j * screening * polynomial_switch(x, 6)  # r first: it is float64
         return Energy.of_atoms(system, 0.5 * edges.sum_to_receivers(pair))

@@ -1,4 +1,4 @@
-"""Which of our configurations a model of mace-torch is; one that is none of them is refused by the part that differs."""
+"""Which of our configurations a model of mace-torch is; one that is none is refused by the part that differs."""
 
 import math
 import re
@@ -9,7 +9,7 @@ import numpy as np
 from groundstate.atoms import ModelError
 from groundstate.atoms.elements import N_ELEMENTS, element
 from groundstate.potentials.mace import MACEConfig
-from groundstate.potentials.mace.config import DistanceTransform
+from groundstate.potentials.mace.config import DistanceTransform, DType
 from groundstate.potentials.mace.radial import AGNESI, SOFT
 from groundstate.potentials.terms.mace_zbl import PREFACTOR, RANGE
 from groundstate.zoo.mace.extraction import Extraction
@@ -48,6 +48,9 @@ _PARTS = frozenset(
 )
 """Classes of the parts that are translated; a model with any other computes something else."""
 _TRANSFORMS: dict[str, DistanceTransform] = {"AgnesiTransform": "agnesi", "SoftTransform": "soft"}
+KNOTS: dict[DType, int] = {"float32": 256, "float64": 512}
+"""Intervals of quintics that change forces by a few 1e-8, or 1e-10, of their size; a soft transform, which is steep, is
+given twice as many. Checked: tests/zoo/test_mace_import.py"""
 _ROUNDING = 1e-6
 """Relative; constants of checkpoints made in float32 carry its rounding."""
 
@@ -68,15 +71,19 @@ class Architecture:
     repels: bool
 
 
-def architecture(found: Extraction) -> Architecture:
-    """Read off the modules; every assumption of `weights.py` is checked here."""
+def architecture(found: Extraction, precision: DType | None = None, radial_knots: int | None = None) -> Architecture:
+    """Read off the modules; every assumption of `weights.py` is checked here.
+
+    precision      `None`: that of its weights
+    radial_knots   `None`: as many as the precision resolves
+    """
     _check_parts(found)
     modules, layers = found.modules, _count(found, "interactions")
     lmax = _lmax(found, "spherical_harmonics", "irreps_out", 1)
     channels = _channels(found, "node_embedding.linear", "irreps_out")
     hidden_lmax = _lmax(found, "products.0.linear", "irreps_out", channels)
     correlation = _one(found, [f"products.{t}.symmetric_contractions.contractions.0" for t in range(layers)])
-    widths = [tuple(modules[f"interactions.{t}.conv_tp_weights"]["hs"]) for t in range(layers)]
+    widths = [tuple(found.attribute(f"interactions.{t}.conv_tp_weights", "hs")) for t in range(layers)]
     for t in range(layers):
         l_in = hidden_lmax if t > 0 else 0
         l_out = hidden_lmax if t < layers - 1 else 0
@@ -86,8 +93,9 @@ def architecture(found: Extraction) -> Architecture:
         _require_irreps(found, f"interactions.{t}.skip_tp", "irreps_in1", channels, l_in)
         _require_irreps(found, f"interactions.{t}.skip_tp", "irreps_out", channels, l_out)
         _require_irreps(found, f"products.{t}.linear", "irreps_out", channels, l_out)
+        _require(modules[f"products.{t}"].get("use_sc", True), f"products.{t}", "no residual")
         _require(widths[t][:-1] == widths[0][:-1], f"interactions.{t}.conv_tp_weights", "another width than the first")
-    numbers = found.arrays["atomic_numbers"].tolist()
+    numbers = found.array("atomic_numbers").tolist()
     order = np.argsort(numbers)
     heads = tuple(modules[""].get("heads") or ("Default",))
     last = f"readouts.{layers - 1}"
@@ -100,9 +108,12 @@ def architecture(found: Extraction) -> Architecture:
         _check_repulsion(found, power)
     if repels or transform != "linear":
         _check_radii(found, numbers)
-    cutoff, count = found.number("r_max"), found.arrays["radial_embedding.bessel_fn.bessel_weights"].size
+    cutoff, count = found.number("r_max"), found.array("radial_embedding.bessel_fn.bessel_weights").size
     expected = np.arange(1, count + 1) * math.pi / cutoff
     _require_close(found, "radial_embedding.bessel_fn.bessel_weights", expected)
+    own: DType = "float32" if found.array("node_embedding.linear.weight").dtype == np.float32 else "float64"
+    dtype = precision or own
+    usual = KNOTS[dtype] * (2 if transform == "soft" else 1)
     config = MACEConfig(
         channels=channels,
         lmax=lmax,
@@ -116,11 +127,13 @@ def architecture(found: Extraction) -> Architecture:
         distance_transform=transform,
         envelope="polynomial",
         envelope_at="basis" if modules["radial_embedding"].get("apply_cutoff", True) else "weights",
+        radial_knots=usual if radial_knots is None else radial_knots,
+        radial_smoothness=2,
         fade_at_contact=False,
         residual_first=True,
-        average_neighbours=float(modules["interactions.0"]["avg_num_neighbors"]),
+        average_neighbours=float(found.attribute("interactions.0", "avg_num_neighbors")),
         readout_width=width,
-        dtype="float32" if found.arrays["node_embedding.linear.weight"].dtype == np.float32 else "float64",
+        dtype=dtype,
     )
     return Architecture(config, tuple(numbers[i] for i in order), tuple(order.tolist()), heads, repels)
 
@@ -183,7 +196,7 @@ def _count(found: Extraction, path: str) -> int:
 
 
 def _one(found: Extraction, paths: list[str]) -> int:
-    orders = {int(found.modules[path]["correlation"]) for path in paths}
+    orders = {int(found.attribute(path, "correlation")) for path in paths}
     _require(len(orders) == 1, "products", "orders that differ from layer to layer")
     return orders.pop()
 
@@ -193,19 +206,19 @@ def _irreps(channels: int, lmax: int) -> str:
 
 
 def _require_irreps(found: Extraction, path: str, name: str, channels: int, lmax: int) -> None:
-    irreps = found.modules[path][name]
+    irreps = found.attribute(path, name)
     _require(irreps == _irreps(channels, lmax), path, f"features {irreps}")
 
 
 def _lmax(found: Extraction, path: str, name: str, channels: int) -> int:
-    irreps = found.modules[path][name]
+    irreps = found.attribute(path, name)
     lmax = irreps.count("+")
     _require(irreps == _irreps(channels, lmax), path, f"features {irreps}")
     return int(lmax)
 
 
 def _channels(found: Extraction, path: str, name: str) -> int:
-    irreps = found.modules[path][name]
+    irreps = found.attribute(path, name)
     match = re.fullmatch(r"(\d+)x0e", irreps)
     _require(match is not None, path, f"features {irreps}")
     return int(match[1]) if match else 0

@@ -1,17 +1,20 @@
 """A checkpoint of mace-torch becomes a model file of our own."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from groundstate.atoms import OptionError
+from groundstate.atoms import OptionError, nearest
 from groundstate.data.writers import refuse_existing
 from groundstate.potentials import Model, checkpoint
 from groundstate.potentials.mace import EnergyHead, MACETrunk, build
+from groundstate.potentials.mace.config import DType
 from groundstate.zoo.mace.architecture import architecture
 from groundstate.zoo.mace.extraction import Extraction, run_extraction
 from groundstate.zoo.mace.weights import fill
+
+_PRECISIONS: dict[str, DType] = {"float32": "float32", "float64": "float64"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,7 @@ def convert(
     trust_pickle: bool,
     python: str | None = None,
     precision: str | None = None,
+    radial_knots: int | None = None,
     timeout: float = 600.0,
     overwrite: bool = False,
 ) -> Converted:
@@ -36,6 +40,8 @@ def convert(
 
     trust_pickle   that its code may run there, in another process with the rights of this one; nothing is done without
     precision      the network computes in, float32 or float64; `None` is that of its weights
+    radial_knots   of the tables that its kernels read, see `MACEConfig`; `None`: as many as its precision resolves;
+                   0: no tables, the radial network itself, in plain torch only
     timeout        s, for reading the checkpoint
     Raises ModelError E-MACE-UNSUPPORTED with the name of a part that is not translated.
     """
@@ -49,20 +55,22 @@ def convert(
         )
     if output.suffix != ".safetensors":
         raise OptionError("E-MODEL-SUFFIX", "a model file ends in .safetensors", fix="name it so", file=str(output))
+    if precision is not None and precision not in _PRECISIONS:
+        raise OptionError(
+            "E-OPTION-UNKNOWN", f"precision='{precision}' does not exist", fix=nearest(precision, _PRECISIONS)
+        )
     refuse_existing(output, overwrite=overwrite)
     found = run_extraction(file, python, timeout)
-    converted = translate(found, precision)
+    converted = translate(found, None if precision is None else _PRECISIONS[precision], radial_knots)
     converted.notes["imported"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     converted.notes["imported"]["file"] = file.name
     checkpoint.save(converted.model, output, notes=converted.notes)
     return converted
 
 
-def translate(found: Extraction, precision: str | None = None) -> Converted:
+def translate(found: Extraction, precision: DType | None = None, radial_knots: int | None = None) -> Converted:
     """Our model of what was extracted. Checked: tests/zoo/test_mace_import.py"""
-    made = architecture(found)
-    if precision is not None:
-        made = replace(made, config=replace(made.config, **{"dtype": precision}))
+    made = architecture(found, precision, radial_knots)
     n_heads, order = len(made.heads), list(made.order)
     energies = found.floats("atomic_energies_fn.atomic_energies").reshape(n_heads, -1)[:, order]
     scale, shift = _per_head(found, "scale", 1.0, n_heads), _per_head(found, "shift", 0.0, n_heads)

@@ -1,6 +1,7 @@
 """What a checkpoint of mace-torch holds, read in another process so that its pickle never runs in ours."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -35,13 +36,27 @@ class Extraction:
             arrays = {name: stored[name] for name in stored.files if name != "document"}
         return cls(arrays, document["modules"], document["versions"])
 
+    def array(self, name: str) -> np.ndarray:
+        """An array of the state."""
+        if name not in self.arrays:
+            raise _unsaid(f"has no '{name}'")
+        return self.arrays[name]
+
     def floats(self, name: str) -> Floats:
         """An array of the state in float64."""
-        return np.asarray(self.arrays[name], dtype=np.float64)
+        return np.asarray(self.array(name), dtype=np.float64)
 
     def number(self, name: str) -> float:
         """An array of one entry."""
-        return float(self.arrays[name].reshape(()))
+        return float(self.array(name).reshape(()))
+
+    def attribute(self, path: str, name: str) -> Any:
+        """What a module says of itself, as an attribute or in its state."""
+        if f"{path}.{name}" in self.arrays:
+            return self.number(f"{path}.{name}")
+        if name not in self.modules.get(path, {}):
+            raise _unsaid(f"does not say '{name}' of {path}")
+        return self.modules[path][name]
 
     def weight(self, path: str, *shapes: tuple[int, ...]) -> list[Floats]:
         """The flat weight of an e3nn layer, cut into its instructions."""
@@ -55,6 +70,15 @@ class Extraction:
         return [piece.reshape(shape) for piece, shape in zip(np.split(flat, cuts[:-1]), shapes, strict=True)]
 
 
+def _unsaid(what: str) -> ModelError:
+    return ModelError(
+        "E-MACE-INCOMPLETE",
+        f"the checkpoint {what}",
+        why="another version of mace-torch wrote it than those that are translated",
+        fix="load and save it with a recent mace-torch",
+    )
+
+
 def run_extraction(file: Path, python: str | None, timeout: float) -> Extraction:
     """Read the checkpoint under the interpreter `python`, which has mace-torch; by default the one running now."""
     interpreter = python or sys.executable
@@ -63,8 +87,18 @@ def run_extraction(file: Path, python: str | None, timeout: float) -> Extraction
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model.npz"
         words = [interpreter, str(Path(extract.__file__)), str(file.resolve()), str(target)]
+        # Another interpreter must not find the packages of this one.
+        around = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
         try:
-            done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False, cwd=folder)
+            done = subprocess.run(
+                words,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+                cwd=folder,
+                env=around if python else None,
+            )
         except OSError as error:
             raise OptionError(
                 "E-MACE-PYTHON",

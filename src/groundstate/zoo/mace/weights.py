@@ -1,7 +1,7 @@
 """The weights of a model of mace-torch as ours: normalisations folded in, dependent couplings made independent.
 
 Its harmonics have y polar where ours have z. Coupling coefficients agree, signs included, so that every layer is the
-same map of the same components in a frame whose axes are named in cyclic order, and energies do not depend on the frame.
+same map of the same components in a frame whose axes are named in another order, and energies do not depend on it.
 """
 
 import math
@@ -45,7 +45,7 @@ def _fill_layer(layer: nn.Module, t: int, made: Architecture, found: Extraction)
     interaction = f"interactions.{t}"
     _set_all(layer.up.weights, found.weight(f"{interaction}.linear_up", *[square] * (l_in + 1)))
     _fill_radial(layer, f"{interaction}.conv_tp_weights", made, found)
-    average = float(found.modules[interaction]["avg_num_neighbors"])
+    average = float(found.attribute(interaction, "avg_num_neighbors"))
     down = found.weight(f"{interaction}.linear", *[(n * channels, channels) for n in layer.message.copies])
     _set_all(layer.down.weights, [weight * (config.average_neighbours / average) for weight in down])
     residual = 0.0
@@ -90,7 +90,7 @@ def _fill_readouts(head: EnergyHead, made: Architecture, found: Extraction) -> N
 
 def _gain(found: Extraction, path: str) -> float:
     """Theirs over ours: both scale SiLU to unit second moment, one of the two integrals was sampled."""
-    return float(found.modules[path]["cst"]) / SILU_SCALE
+    return float(found.attribute(path, "cst")) / SILU_SCALE
 
 
 def _product_weights(found: Extraction, path: str, L: int, made: Architecture) -> tuple[Floats, float]:
@@ -123,10 +123,8 @@ def _product_weights(found: Extraction, path: str, L: int, made: Architecture) -
     return weight * math.sqrt(weight.shape[1]), worst
 
 
-def _symmetrised(
-    coupling: Floats, L: int, order: int, dimension: int, monomials: np.ndarray
-) -> tuple[Floats, float]:
-    """Coefficients [2L+1, monomial, k] of couplings [(2L+1), irrep, …, irrep, k], and the largest of other monomials."""
+def _symmetrised(coupling: Floats, L: int, order: int, dimension: int, monomials: np.ndarray) -> tuple[Floats, float]:
+    """Coefficients [2L+1, monomial, k] of couplings [2L+1, irrep, …, irrep, k], and the largest of other monomials."""
     flat = coupling.reshape(2 * L + 1, dimension**order, -1)
     factors = np.sort(np.stack(np.unravel_index(np.arange(dimension**order), (dimension,) * order), axis=1), axis=1)
     key = np.ravel_multi_index(tuple(factors.T), (dimension,) * order)

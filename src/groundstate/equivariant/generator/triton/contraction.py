@@ -1,14 +1,31 @@
 """Triton text of the symmetric contraction: Horner trees walked once, their values going up and derivatives down.
 
-One warp per atom and block of `BK` channels. A factor of the tree is a component of A in a register; coefficients are
-read where a monomial ends, contiguous in the channel.
+One warp per atom, block of `BK` channels and group of output rows. A factor of the tree is a component of A in a
+register; coefficients are read where a monomial ends, contiguous in the channel.
 """
+
+from collections.abc import Iterator
 
 from groundstate.equivariant.generator.algebra import Branch, PolynomialProgram
 from groundstate.equivariant.generator.triton.text import Source
 
+GROUPS = 4
+"""At most so many groups of output rows: short chains for small systems, and few sums to store for the gradient by A."""
+
 SLOTS_OF_A_GROUP = 32
 """Coefficients whose gradients are kept in registers at a time."""
+
+
+def row_groups(program: PolynomialProgram) -> tuple[range, ...]:
+    """Output rows that one instance treats, with about as many monomials in each group."""
+    share = program.slots / GROUPS
+    groups, begun, taken = [], 0, 0
+    for row, monomials in enumerate(program.outputs):
+        taken += len(monomials)
+        if taken >= share or row == program.rows - 1:
+            groups.append(range(begun, row + 1))
+            begun, taken = row + 1, 0
+    return tuple(groups)
 
 
 def emit_contraction(program: PolynomialProgram) -> str:
@@ -16,7 +33,9 @@ def emit_contraction(program: PolynomialProgram) -> str:
 
     contraction_forward, contraction_backward (gradient by A) and contraction_second (tangent, and gradient by A of
     <g, tangent>; in `_full` the coefficients have a direction too), contraction_coefficients and `_second` (gradients by
-    c of a piece of the atoms of one class), which coefficients_sum adds.
+    c of a piece of the atoms of one class), which coefficients_sum adds. Gradients by A come from each group of rows:
+    [group, atom, component, channel].
+
     Checked: tests/equivariant/triton_kernels/test_contraction.py
     """
     source = Source(f"Contraction of {program}.")
@@ -30,40 +49,44 @@ def emit_contraction(program: PolynomialProgram) -> str:
     return str(source)
 
 
-def _head(source: Source, program: PolynomialProgram) -> None:
+def _groups(source: Source, program: PolynomialProgram) -> Iterator[range]:
+    """Inside each: the rows of a group. A is at `A`, coefficients at `at`."""
     source.add("i = tl.program_id(0).to(tl.int64)", "k = tl.program_id(1) * BK + tl.arange(0, BK)")
     source.add(f"at = tl.load(classes + i) * (K * {program.slots}) + k")
+    for n, rows in enumerate(row_groups(program)):
+        with source.block(f"if tl.program_id(2) == {n}:"):
+            yield rows
+
+
+def _used(program: PolynomialProgram, rows: range) -> list[int]:
+    return sorted({f for row in rows for f in _factors(program.trees[row])})
 
 
 def _load(source: Source, program: PolynomialProgram, name: str, pointer: str, used: list[int]) -> None:
     source.add(*(f"{name}{f} = tl.load({pointer} + i * (K * {program.features}) + K * {f} + k)" for f in used))
 
 
+def _store_gradient(source: Source, program: PolynomialProgram, pointer: str, used: list[int]) -> None:
+    """Of this group, zero for a component that does not occur in it."""
+    source.add("to = (tl.program_id(2) * tl.num_programs(0) + i) * " + f"(K * {program.features}) + k")
+    for f in range(program.features):
+        value = f"d{f}" if f in used else f"tl.zeros([BK], {pointer}.dtype.element_ty)"
+        source.add(f"tl.store({pointer} + to + K * {f}, {value})")
+
+
 def _factors(branches: tuple[Branch, ...]) -> set[int]:
     return {b.factor for b in branches} | {f for b in branches for f in _factors(b.children)}
 
 
-def _used(program: PolynomialProgram) -> list[int]:
-    return sorted({f for tree in program.trees for f in _factors(tree)})
-
-
-def _store_rows(source: Source, program: PolynomialProgram, pointer: str, name: str) -> None:
-    """Gradient by A, zero for a component that does not occur."""
-    used = _used(program)
-    for f in range(program.features):
-        value = f"{name}{f}" if f in used else f"tl.zeros([BK], {pointer}.dtype.element_ty)"
-        source.add(f"tl.store({pointer} + i * (K * {program.features}) + K * {f} + k, {value})")
-
-
 def _forward(source: Source, program: PolynomialProgram) -> None:
     with source.kernel("contraction_forward", ("A", "c", "classes", "out"), ("K", "BK")):
-        _head(source, program)
-        _load(source, program, "a", "A", _used(program))
-        for row, tree in enumerate(program.trees):
-            if tree:
-                _value(source, tree, 0)
-            value = "s0" if tree else "tl.zeros([BK], out.dtype.element_ty)"
-            source.add(f"tl.store(out + i * (K * {program.rows}) + K * {row} + k, {value})")
+        for rows in _groups(source, program):
+            _load(source, program, "a", "A", _used(program, rows))
+            for row in rows:
+                if program.trees[row]:
+                    _value(source, program.trees[row], 0)
+                value = "s0" if program.trees[row] else "tl.zeros([BK], out.dtype.element_ty)"
+                source.add(f"tl.store(out + i * (K * {program.rows}) + K * {row} + k, {value})")
 
 
 def _value(source: Source, branches: tuple[Branch, ...], depth: int) -> None:
@@ -85,14 +108,14 @@ def _ended(branch: Branch, pointer: str, inner: str) -> str:
 
 def _backward(source: Source, program: PolynomialProgram) -> None:
     with source.kernel("contraction_backward", ("A", "c", "classes", "g", "gA"), ("K", "BK")):
-        _head(source, program)
-        used = _used(program)
-        _load(source, program, "a", "A", used)
-        source.add(*(f"d{f} = tl.zeros([BK], gA.dtype.element_ty)" for f in used))
-        for row, tree in enumerate(program.trees):
-            source.add(f"p0 = tl.load(g + i * (K * {program.rows}) + K * {row} + k)")
-            _adjoint(source, tree, 0)
-        _store_rows(source, program, "gA", "d")
+        for rows in _groups(source, program):
+            used = _used(program, rows)
+            _load(source, program, "a", "A", used)
+            source.add(*(f"d{f} = tl.zeros([BK], gA.dtype.element_ty)" for f in used))
+            for row in rows:
+                source.add(f"p0 = tl.load(g + i * (K * {program.rows}) + K * {row} + k)")
+                _adjoint(source, program.trees[row], 0)
+            _store_gradient(source, program, "gA", used)
 
 
 def _adjoint(source: Source, branches: tuple[Branch, ...], depth: int) -> None:
@@ -110,17 +133,17 @@ def _second(source: Source, program: PolynomialProgram, *, with_coefficients: bo
     name = "contraction_second" + ("_full" if with_coefficients else "")
     directions = ("vA", "vc") if with_coefficients else ("vA",)
     with source.kernel(name, ("A", "c", "classes", "g", *directions, "dg", "dA"), ("K", "BK")):
-        _head(source, program)
-        used = _used(program)
-        _load(source, program, "a", "A", used)
-        _load(source, program, "b", "vA", used)
-        source.add(*(f"d{f} = tl.zeros([BK], dA.dtype.element_ty)" for f in used))
-        for row, tree in enumerate(program.trees):
-            source.add(f"q0 = tl.load(g + i * (K * {program.rows}) + K * {row} + k)")
-            _tangent_adjoint(source, tree, 0, with_coefficients)
-            value = "t0" if tree else "tl.zeros([BK], dg.dtype.element_ty)"
-            source.add(f"tl.store(dg + i * (K * {program.rows}) + K * {row} + k, {value})")
-        _store_rows(source, program, "dA", "d")
+        for rows in _groups(source, program):
+            used = _used(program, rows)
+            _load(source, program, "a", "A", used)
+            _load(source, program, "b", "vA", used)
+            source.add(*(f"d{f} = tl.zeros([BK], dA.dtype.element_ty)" for f in used))
+            for row in rows:
+                source.add(f"q0 = tl.load(g + i * (K * {program.rows}) + K * {row} + k)")
+                _tangent_adjoint(source, program.trees[row], 0, with_coefficients)
+                value = "t0" if program.trees[row] else "tl.zeros([BK], dg.dtype.element_ty)"
+                source.add(f"tl.store(dg + i * (K * {program.rows}) + K * {row} + k, {value})")
+            _store_gradient(source, program, "dA", used)
 
 
 def _tangent_adjoint(source: Source, branches: tuple[Branch, ...], depth: int, with_coefficients: bool) -> None:

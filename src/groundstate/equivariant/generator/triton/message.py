@@ -8,24 +8,11 @@ cut into groups of paths, which run side by side on the third axis of the grid.
 from collections.abc import Iterable, Sequence
 
 from groundstate.equivariant.generator.algebra import CHANNEL_BLOCK, FoldedCoupling, MessageProgram
+from groundstate.equivariant.generator.runtime import hermite
 from groundstate.equivariant.generator.triton.text import Source, linear, products
 
 ROWS_OF_A_GROUP = 24
 """Output rows kept in registers at a time: 48 registers when a lane has two channels."""
-
-HERMITE: dict[int, tuple[tuple[float, ...], ...]] = {
-    2: ((1.0, 0.0, -3.0, 2.0), (0.0, 1.0, -2.0, 1.0), (0.0, 0.0, 3.0, -2.0), (0.0, 0.0, -1.0, 1.0)),
-    3: (
-        (1.0, 0.0, 0.0, -10.0, 15.0, -6.0),
-        (0.0, 1.0, 0.0, -6.0, 8.0, -3.0),
-        (0.0, 0.0, 0.5, -1.5, 1.5, -0.5),
-        (0.0, 0.0, 0.0, 10.0, -15.0, 6.0),
-        (0.0, 0.0, 0.0, -4.0, 7.0, -3.0),
-        (0.0, 0.0, 0.0, 0.5, -1.0, 0.5),
-    ),
-}
-"""By the numbers kept on a knot: coefficients in t of the functions that multiply value, slope (and curvature) of the
-left knot, then those of the right knot; slopes and curvatures in units of the spacing."""
 
 _EDGES = ("h", "table", "which", "x", "Y")
 _TANGENT = ("vh", "vx", "vY", "vtable")
@@ -40,7 +27,7 @@ def emit_message(program: MessageProgram, depth: int) -> str:
     the gradient by the table for each piece of an interval, which table_sum adds. Those in `_second` are the gradients
     of the tangent, <G, dM>. Checked: tests/equivariant/triton_kernels/test_message.py
     """
-    if depth not in HERMITE:
+    if depth not in (2, 3):
         raise ValueError(
             f"EQUIVARIANT_TABLE: {depth} numbers on a knot. Tables are cubic (2) or quintic (3). Give 2 or 3."
         )
@@ -109,23 +96,29 @@ class _MessageEmitter:
         return len(self.program.paths) * self.depth
 
     def interval(self, orders: Sequence[int]) -> None:
-        """Interval of edge e, position t in it, Hermite functions and their derivatives by x."""
-        # A bad x, NaN too, is read inside the table; t keeps NaN, which a minimum would drop.
+        """Interval of edge e, position t in it, Hermite functions and their derivatives by x: 0 from x = 1 on."""
+        # A bad x is read inside the table, and the result is NaN.
         self.source.add(
-            "s = tl.load(x + e) * KN",
+            "x_e = tl.load(x + e)",
+            "s = x_e * KN",
             "bounded = tl.where(s < KN, s, KN - 1.0)",
             "knot = tl.where(bounded > 0.0, bounded, 0.0).to(tl.int32)",
-            "t = s - knot",
-            "t = tl.where(t > 1, 1.0, t)",
             f"at = (tl.load(which + e).to(tl.int64) * (KN + 1) + knot) * (K * {self.on_a_knot}) + inside",
         )
         self.hermite(orders)
 
     def hermite(self, orders: Sequence[int]) -> None:
         """w{order}_{n}: derivative by x of the n-th function."""
+        self.source.add(
+            't = tl.where(x_e >= 0.0, x_e * KN - knot, float("nan"))',
+            "t = tl.where(x_e >= 1.0, 0.0, t)",
+            "within = tl.where(x_e >= 1.0, 0.0, 1.0)",
+        )
         for order in orders:
-            for n, coefficients in enumerate(HERMITE[self.depth]):
-                self.source.add(f"w{order}_{n} = {_polynomial(coefficients, order)}{_units(order - n % self.depth)}")
+            for n, function in enumerate(hermite(self.depth)):
+                coefficients = (function.deriv(order) if order else function).coef.tolist()
+                units = _units(order - n % self.depth)
+                self.source.add(f"w{order}_{n} = within * {_polynomial(coefficients)}{units}")
 
     def radial(self, path: int, names: Sequence[tuple[str, int]], table: str = "table") -> None:
         """name = derivative of that order of R[path] for the channels."""
@@ -307,7 +300,7 @@ class _MessageEmitter:
         add(*(f"c{p}_{n} = tl.zeros([BK], out.dtype.element_ty)" for p in paths for n in functions))
         with self.source.block("for n in range(tl.load(begin + piece), tl.load(end + piece)):"):
             add("e = tl.load(edges + n)", "i = tl.load(receivers + e)")
-            add("t = tl.load(x + e) * KN - knot", "t = tl.where(t > 1, 1.0, t)")
+            add("x_e = tl.load(x + e)")
             self.hermite((0, 1) if second else (0,))
             self.load_harmonics(paths, tangent=second)
             self.load_features(paths, tangent=second)
@@ -351,10 +344,8 @@ def _folded(coupling: FoldedCoupling, harmonics: str) -> str:
     return linear((f"{harmonics}{y}", value) for y, value in coupling.terms)
 
 
-def _polynomial(coefficients: Sequence[float], order: int) -> str:
-    """Derivative of that order by t, by Horner's rule."""
-    for _ in range(order):
-        coefficients = [n * c for n, c in enumerate(coefficients)][1:]
+def _polynomial(coefficients: Sequence[float]) -> str:
+    """In t, by Horner's rule."""
     text = repr(coefficients[-1])
     for c in reversed(coefficients[:-1]):
         text = f"({text} * t + {c!r})" if c else f"({text}) * t"

@@ -2,7 +2,8 @@
 
 import ctypes
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,9 +13,9 @@ from torch.autograd.function import once_differentiable
 
 from groundstate.atoms import Edges, Geometry, Graph, System
 from groundstate.equivariant.generator.library import KernelSpec
-from groundstate.equivariant.native import Library, Unavailable
+from groundstate.equivariant.native import Library, Unavailable, find
 from groundstate.equivariant.operators.calls import threads_for
-from groundstate.potentials.mace.engine.plan import engine_library
+from groundstate.potentials.mace.engine.plan import engine_plan
 from groundstate.potentials.mace.engine.structures import MOST_LAYERS, Batch, Structures, Tape
 from groundstate.potentials.mace.engine.weights import Weights
 
@@ -32,6 +33,7 @@ class Engine:
     def __init__(self, trunk: "MACETrunk", spec: KernelSpec, library: Library) -> None:
         self._trunk, self.spec, self._library = weakref.ref(trunk), spec, library
         self._weights: tuple[Any, Weights] | None = None
+        self._sorted: _Sorted | None = None
         self._spare: list[_Tape] = []
 
     def features(
@@ -50,7 +52,9 @@ class Engine:
         if geometry.by_edge:
             edges = geometry.edges(self.cutoff)
             positions, cell, vectors = positions.detach(), cell.detach(), edges.vectors
-        batch = _BatchOnHand(self, system, edges, classes, initial)
+        if self._sorted is None or not self._sorted.serves(system, edges, classes):
+            self._sorted = _Sorted(system, edges, classes)
+        batch = _BatchOnHand(self, self._sorted, initial)
         made = _Features.apply(self, batch, positions, cell, vectors)
         return tuple(features[:, None, :] for features in made)
 
@@ -80,8 +84,8 @@ class Engine:
     def forward(self, batch: "_BatchOnHand", positions: Tensor, cell: Tensor) -> tuple["_Tape", tuple[Tensor, ...]]:
         """Features of every layer [atom, channel], and the tape for `backward`."""
         layers, channels = len(self.trunk.layers), self.spec.channels
-        features = tuple(torch.empty(batch.atoms, channels, dtype=batch.initial.dtype) for _ in range(layers))
-        tape = self._tape(batch.atoms, layers)
+        features = tuple(torch.empty(batch.integers.atoms, channels, dtype=batch.initial.dtype) for _ in range(layers))
+        tape = self._tape(batch.integers.atoms, layers)
         structure = tape.structure(features)
         self._library.engine_forward(
             ctypes.byref(batch.weights.model), ctypes.byref(batch.structure(positions, cell)), ctypes.byref(structure)
@@ -143,11 +147,11 @@ class _Tape:
         return tape
 
 
-class _BatchOnHand:
-    """The integers of a batch in the order the engine wants, and the weights it is evaluated with."""
+class _Sorted:
+    """The integers of a batch in the order the engine wants; the same for all steps between two neighbour lists."""
 
-    def __init__(self, engine: Engine, system: System, edges: Edges | Graph, classes: Tensor, initial: Tensor) -> None:
-        self.weights = engine.weights(classes)
+    def __init__(self, system: System, edges: Edges | Graph, classes: Tensor) -> None:
+        self.edges, self.given = edges, classes
         self.atoms, self.systems = system.n_atoms, system.n_systems
         self.order = torch.argsort(classes, stable=True)
         self.rank = torch.empty_like(self.order)
@@ -155,32 +159,32 @@ class _BatchOnHand:
         self.classes = classes[self.order].contiguous()
         self.ptr, self.senders = edges.receiver_ptr.contiguous(), edges.senders.contiguous()
         self.shifts, self.system_of = edges.shifts.contiguous(), system.system_index.contiguous()
+
+    def serves(self, system: System, edges: Edges | Graph, classes: Tensor) -> bool:
+        """Whether a batch has these integers."""
+        return edges is self.edges and self.systems == system.n_systems and torch.equal(classes, self.given)
+
+
+class _BatchOnHand:
+    """A batch in the order the engine wants, and the weights it is evaluated with."""
+
+    def __init__(self, engine: Engine, integers: _Sorted, initial: Tensor) -> None:
+        self.integers, self.weights = integers, engine.weights(integers.given)
         with torch.no_grad():
             if engine.trunk.conditions is None:  # every atom of a class starts alike
-                self.initial, self.row = engine.trunk.embedding.detach(), self.classes
+                (self.initial, self.sent), self.row = self.weights.initial, integers.classes
             else:
-                self.initial, self.row = initial.detach()[:, 0], self.order
-            (up,) = engine.trunk.layers[0].up.weights
-            self.sent = (self.initial @ (up.detach() / len(up) ** 0.5)).contiguous()
-            self.initial = self.initial.contiguous()
+                self.initial, self.row = initial.detach()[:, 0].contiguous(), integers.order
+                self.sent = self.weights.send(self.initial)
 
     def structure(self, positions: Tensor, cell: Tensor) -> Batch:
-        batch = Batch(atoms=self.atoms, systems=self.systems, threads=threads_for(self.atoms))
-        for name, tensor in (
-            ("order", self.order),
-            ("rank", self.rank),
-            ("classes", self.classes),
-            ("ptr", self.ptr),
-            ("senders", self.senders),
-            ("shifts", self.shifts),
-            ("system_of", self.system_of),
-            ("positions", positions),
-            ("cell", cell),
-            ("initial", self.initial),
-            ("initial_sent", self.sent),
-            ("initial_row", self.row),
-        ):
-            setattr(batch, name, tensor.data_ptr())
+        integers = self.integers
+        batch = Batch(atoms=integers.atoms, systems=integers.systems, threads=threads_for(integers.atoms))
+        for name in ("order", "rank", "classes", "ptr", "senders", "shifts", "system_of"):
+            setattr(batch, name, getattr(integers, name).data_ptr())
+        batch.positions, batch.cell = positions.data_ptr(), cell.data_ptr()
+        batch.initial, batch.initial_sent = self.initial.data_ptr(), self.sent.data_ptr()
+        batch.initial_row = self.row.data_ptr()
         return batch
 
 
@@ -209,15 +213,26 @@ _ENGINES: "weakref.WeakKeyDictionary[MACETrunk, Engine]" = weakref.WeakKeyDictio
 
 
 def engine_of(trunk: "MACETrunk") -> Engine | None:
-    """The engine of a trunk; `None` where it has none (`MACETrunk.kernels` says why)."""
+    """The engine of a trunk; `None` where it has none: `MACETrunk.kernel_spec` and `engine_library` say why."""
     spec = trunk.kernel_spec()
     if isinstance(spec, Unavailable) or len(trunk.layers) > MOST_LAYERS:
         return None
-    known = _ENGINES.get(trunk)
-    if known is not None and known.spec == spec:
-        return known
     library = engine_library(spec)
-    if isinstance(library, Unavailable) or not Structures(spec).fit(library):
+    if isinstance(library, Unavailable):
         return None
-    _ENGINES[trunk] = Engine(trunk, spec, library)
-    return _ENGINES[trunk]
+    known = _ENGINES.get(trunk)
+    if known is None or known.spec != spec:
+        known = _ENGINES[trunk] = Engine(trunk, spec, library)
+    return known
+
+
+def engine_library(spec: KernelSpec) -> Library | Unavailable:
+    """The compiled engine of a shape, checked against plain torch when first loaded; or why there is none."""
+    return find(engine_plan(spec), check=_check_of(spec), remember="engine")
+
+
+@cache
+def _check_of(spec: KernelSpec) -> Callable[[Library], str | None]:
+    from groundstate.potentials.mace.engine.self_test import check_engine  # it builds a trunk
+
+    return partial(check_engine, spec)

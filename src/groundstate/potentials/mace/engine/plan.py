@@ -8,7 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from groundstate.equivariant.generator.library import KernelSpec
-from groundstate.equivariant.native import Library, Plan, Target, Unavailable, find
+from groundstate.equivariant.native import Plan, Target
 
 _SHAPE = """\
 #pragma once
@@ -24,11 +24,6 @@ constexpr int64_t HIDDEN = {hidden}, LMAX = {lmax};
 def engine_plan(spec: KernelSpec) -> Plan:
     """What the engine of a shape is compiled from."""
     return Plan(f"mace-{spec.name}", partial(_sources, spec))
-
-
-def engine_library(spec: KernelSpec) -> Library | Unavailable:
-    """The compiled engine of a shape; or why there is none."""
-    return find(engine_plan(spec))
 
 
 def _sources(spec: KernelSpec, target: Target) -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class Weights:
     """One state of a trunk's parameters; `model` is the structure of the engine, which points into `_kept`.
 
+    initial   features of each class before the first layer, and what is sent of them
     classes   whose pairs of elements have tables; other pairs must not be asked for
     """
 
@@ -32,7 +33,7 @@ class Weights:
         assert tables is not None
         n = len(trunk.embedding)
         with torch.no_grad():
-            chosen, table_of_pair = _tables(functions.table_of_pair.view(n, n), classes)
+            chosen, table_of_pair = _tables(functions.get_buffer("table_of_pair").view(n, n), classes)
             self.model = model = Structures(spec).Model()
             model.layers, model.classes, model.intervals = len(trunk.layers), n, tables.intervals
             model.covalent = config.distance_transform == "covalent"
@@ -40,9 +41,18 @@ class Weights:
             model.fade_from, model.fade_to, model.bend = FADE_FROM, FADE_TO, BEND
             model.pair_lengths = self._at(functions.transform.sums)
             model.table_of_pair = self._at(table_of_pair.to(torch.int32))
-            for t, layer in enumerate(trunk.layers):
+            layers = cast("list[Layer]", list(trunk.layers))
+            (up,) = layers[0].up.weights
+            self._up = up.detach() / len(up) ** 0.5
+            embedding = trunk.embedding.detach().contiguous()
+            self.initial = (embedding, self.send(embedding))
+            for t, layer in enumerate(layers):
                 table = radial_table(tables(layer.radial, chosen))
                 self._fill(model.layer[t], layer, table, torch.arange(n))
+
+    def send(self, features: Tensor) -> Tensor:
+        """What the first layer sends of features [row, channel]."""
+        return (features @ self._up).contiguous()
 
     def _fill(self, into: Any, layer: "Layer", table: Tensor, classes: Tensor) -> None:
         into.table = self._at(table.to(self._dtype))
@@ -83,7 +93,7 @@ class Weights:
 
 
 def _tables(table_of_pair: Tensor, classes: Sequence[int]) -> tuple[list[int], Tensor]:
-    """Tables of all pairs of the classes, and for each pair of the model the place of its table among them (0: none)."""
+    """Tables of all pairs of the classes, and for each pair of the model the place of its table among them."""
     among = table_of_pair[torch.tensor(classes)][:, torch.tensor(classes)]
     chosen = torch.unique(among).tolist()
     place = torch.zeros(int(table_of_pair.max()) + 1, dtype=torch.int64)
