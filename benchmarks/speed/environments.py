@@ -6,7 +6,9 @@ from pathlib import Path
 
 from plan import PACKAGES
 
+from groundstate import zoo
 from groundstate.api import convert
+from groundstate.atoms import ModelError
 
 TORCH = "torch==2.13.0"
 """The same for all, installed first so that no peer pulls another build of it."""
@@ -37,10 +39,12 @@ def install(folder: Path, peer: str, index: str = "") -> None:
 def converted(folder: Path, python: Path, shape: str, dtype: str, *, again: bool = False) -> Path:
     """The model that the mace-torch peer is timed with, as this package's model file; made once, or `again`.
 
+    One that this version of the package no longer reads is made again too.
+
     Raises what `groundstate.api.convert` raises, and CalledProcessError where mace-torch cannot write it.
     """
     file, target = folder / f"mace-{shape}-{dtype}.model", folder / f"mace-{shape}-{dtype}.safetensors"
-    if again or not target.exists():
+    if again or not _readable(target):
         folder.mkdir(parents=True, exist_ok=True)
         script = str(Path(__file__).with_name("peer_mace.py"))
         subprocess.run([str(python), script, "--save", str(file), shape, dtype], check=True, capture_output=True)
@@ -48,3 +52,11 @@ def converted(folder: Path, python: Path, shape: str, dtype: str, *, again: bool
         convert("mace", file, target, python=str(python), trust_pickle=True, precision=dtype, overwrite=True)
         file.unlink()
     return target
+
+
+def _readable(model: Path) -> bool:
+    try:
+        zoo.load(model)
+    except ModelError:
+        return False
+    return True

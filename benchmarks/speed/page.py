@@ -83,6 +83,9 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     for name, differences in found["agreement"].items():
         text = ", ".join(f"{value:.1e} eV/atom on {structure}" for structure, value in differences.items())
         console.print(f"{name}, converted from its reference, differs from it by {text}", highlight=False)
+    untrained = sorted(n for n, hello in found["contenders"].items() if n.startswith("ours") and not hello["model"])
+    if untrained:
+        console.print(f"untrained, not converted from mace-torch: {', '.join(untrained)}", highlight=False)
     failures = Counter((one["contender"], one["error"]) for one in found["measurements"] if "error" in one)
     for (name, reason), count in failures.items():
         console.print(f"{name}: {count} measurements failed: {reason}", markup=False, highlight=False)
@@ -94,8 +97,9 @@ def picture(found: Mapping[str, Any]) -> Figure:
     (speed, memory), (latency, training) = figure.subplots(2, 2)
     names = sorted((n for n in found["contenders"] if not n.endswith("2-threads")), key=_rank)
     for name in names:
-        style = {"color": _COLOURS[name.split("-")[0]], "label": found["contenders"][name]["label"], "ms": 4}
-        style |= {"ls": _line(name), "marker": "o", "lw": 1.3}
+        style = {"color": _COLOURS[name.split("-")[0]], "label": found["contenders"][name]["label"], "ms": 5}
+        style |= {"ls": _line(name), "marker": _marker(name), "lw": 1.3}
+        style |= {"markerfacecolor": "white"} if "float64" in name else {}
         row = found["summary"].get(name, {})
         points = [(n, row[f"Si {n}, µs/atom"]["best"]) for n in structures.SILICON if f"Si {n}, µs/atom" in row]
         if points:
@@ -191,6 +195,10 @@ def _line(name: str) -> str:
     if "float64" in name:
         return "--"
     return ":" if name.startswith("mace") and "tuned" not in name else "-"
+
+
+def _marker(name: str) -> str:
+    return "v" if "small" in name else "^" if "large" in name else "o"
 
 
 def _rank(name: str) -> tuple[int, str]:

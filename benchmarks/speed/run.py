@@ -28,6 +28,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from store import Store
 
+from groundstate.atoms import GroundstateError
+
 LOADING_S, ANSWER_S = 180.0, 300.0
 """A contender that takes longer to load, or for one measurement, is given up."""
 BUDGET_S = 2.0
@@ -228,8 +230,12 @@ def _convert(groups: list[Group], pythons: dict[str, Path], options: argparse.Na
         if (name := f"{shape}-{dtype}") not in options.models:
             console.print(f"model of mace-torch, {name}", highlight=False)
             folder, python = options.output.resolve() / "models", pythons[plan.REFERENCE]
-            file = environments.converted(folder, python, shape, dtype, again=options.fresh)
-            options.models[name] = str(file)
+            try:
+                file = environments.converted(folder, python, shape, dtype, again=options.fresh)
+            except (GroundstateError, subprocess.CalledProcessError) as error:
+                console.print(f"{name} could not be converted, ours is untrained: {error}", markup=False)
+            else:
+                options.models[name] = str(file)
 
 
 def _options() -> argparse.Namespace:

@@ -1,6 +1,6 @@
 """Floor 0: what an atom, a structure, a distance, a quantity and an error are. Knows no model."""
 
-from groundstate.atoms.contract import Allowances, Domain, Verdict, check, judge
+from groundstate.atoms.contract import Allowances, Domain, Verdict, check, check_moved, judge
 from groundstate.atoms.errors import (
     DataError,
     GroundstateError,
@@ -37,6 +37,7 @@ __all__ = [
     "Verdict",
     "VerletList",
     "check",
+    "check_moved",
     "find_neighbours",
     "judge",
     "nearest",

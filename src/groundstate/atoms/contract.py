@@ -59,47 +59,46 @@ class Verdict:
     notes: list[str] = field(default_factory=list)
 
 
-def check(
-    system: System,
-    domain: Domain | None = None,
-    allow: Allowances | None = None,
-    *,
-    neighbours: Callable[[System, float], Graph] = find_neighbours,
-) -> list[str]:
-    """Refuse the first bad structure of a batch by its frame number; return the notes of the others.
-
-    `neighbours` gives the graph of one structure complete to a cutoff; whoever keeps a list lends it here.
-    """
+def check(system: System, domain: Domain | None = None, allow: Allowances | None = None) -> list[str]:
+    """Refuse the first bad structure of a batch by its frame number; return the notes of the others."""
     notes: list[str] = []
-    for frame, verdict in enumerate(judge(system, domain, allow, neighbours=neighbours)):
+    for frame, verdict in enumerate(judge(system, domain, allow)):
         if verdict.problems:
             raise verdict.problems[0].at(frame=frame if system.n_systems > 1 else None)
         notes += verdict.notes
     return notes
 
 
-def judge(
-    system: System,
-    domain: Domain | None = None,
-    allow: Allowances | None = None,
-    *,
-    neighbours: Callable[[System, float], Graph] = find_neighbours,
-) -> list[Verdict]:
+def check_moved(
+    single: System, domain: Domain, allow: Allowances | None, neighbours: Callable[[System, float], Graph]
+) -> None:
+    """Refuse one structure as `check` does, without notes: for each step of whoever keeps a neighbour list.
+
+    `neighbours` gives a graph of it complete to a cutoff.
+    """
+    if problems := _problems(single, domain, allow or Allowances(), neighbours)[0]:
+        raise problems[0]
+
+
+def judge(system: System, domain: Domain | None = None, allow: Allowances | None = None) -> list[Verdict]:
     """One verdict per structure; without a domain the structure alone is judged, whatever its charge and spin."""
     domain = domain or Domain(charge="accepts", multiplicity="accepts")
-    singles = [system] if system.n_systems == 1 else list(system)
-    return [_judge_one(single, domain, allow or Allowances(), neighbours) for single in singles]
+    return [_judge_one(single, domain, allow or Allowances()) for single in system]
 
 
-def _judge_one(
+def _judge_one(single: System, domain: Domain, allow: Allowances) -> Verdict:
+    problems, notes = _problems(single, domain, allow, find_neighbours)
+    return Verdict(problems, [] if problems else notes + _cell_notes(single))
+
+
+def _problems(
     single: System, domain: Domain, allow: Allowances, neighbours: Callable[[System, float], Graph]
-) -> Verdict:
+) -> tuple[list[GroundstateError], list[str]]:
     # Later checks divide by what earlier ones establish, so the first group that fails ends the examination.
     for group in (_numbers_exist, _cell_exists, _conditions_known):
         if problems := group(single, domain, allow):
-            return Verdict(problems)
-    problems, notes = _distances(single, domain, allow, neighbours)
-    return Verdict(problems, notes + _cell_notes(single))
+            return problems, []
+    return _distances(single, domain, allow, neighbours)
 
 
 def _indices(mask: Tensor) -> list[int]:

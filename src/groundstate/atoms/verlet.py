@@ -29,6 +29,7 @@ class VerletList:
         self._reference: System | None = None
         self._inverse_cell: Tensor | None = None
         self._joined: Graph | None = None
+        self._served: System | None = None
 
     def select(self, systems: Sequence[int]) -> None:
         """Keep the lists of these structures only."""
@@ -44,6 +45,8 @@ class VerletList:
 
     def graph(self, system: System) -> Graph:
         """A graph of this batch, complete up to `cutoff` for these positions."""
+        if system is self._served and self._joined is not None:
+            return self._joined
         now = system.replace(positions=system.positions.detach(), cell=system.cell.detach())
         if not self._same_atoms(now):
             self._listed, self._reference, self._inverse_cell, self._joined = [], None, None, None
@@ -52,6 +55,7 @@ class VerletList:
             self._update(now, stale)
         if self._joined is None:
             self._joined = _join([listed for listed in self._listed if listed is not None], now, self.reach)
+        self._served = system
         return self._joined
 
     def reaching(self, system: System, cutoff: float) -> Graph:

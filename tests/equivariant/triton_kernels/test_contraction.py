@@ -40,7 +40,12 @@ class Case:
 
         a, c = (len(CLASSES), program.features, channels), (3, program.slots, channels)
         self.program = program
-        self.A, self.c, self.vA, self.vc = normal(*a).requires_grad_(), normal(*c).requires_grad_(), normal(*a), normal(*c)
+        self.A, self.c, self.vA, self.vc = (
+            normal(*a).requires_grad_(),
+            normal(*c).requires_grad_(),
+            normal(*a),
+            normal(*c),
+        )
         self.out = monomials(program, self.A, self.c)
         self.g = normal(*self.out.shape).requires_grad_()
         self.first = torch.autograd.grad((self.g * self.out).sum(), (self.A, self.c), create_graph=True)

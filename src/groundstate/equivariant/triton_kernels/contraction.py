@@ -9,7 +9,7 @@ from torch import Tensor
 
 from groundstate.equivariant.generator.algebra import PolynomialProgram
 from groundstate.equivariant.generator.triton import emit_contraction
-from groundstate.equivariant.generator.triton.contraction import SLOTS_OF_A_GROUP, row_groups
+from groundstate.equivariant.generator.triton.contraction import SLOTS_OF_A_GROUP, parts
 from groundstate.equivariant.triton_kernels.launch import channel_block, contiguous, launch, load, pieces
 
 CHANNELS_OF_A_PRODUCT = 32
@@ -49,11 +49,9 @@ def contraction_backward(
 ) -> tuple[Features | None, Coefficients | None]:
     """Gradients of <g, out> by A and by c; None for what is not asked for."""
     A, c, classes, g = contiguous(A=A, c=c, classes=classes, g=g)
-    gA = None
-    if features:
-        parts = A.new_empty(len(row_groups(program)), *A.shape)
-        _by_atom(program, "contraction_backward", A, c, classes, g, parts)
-        gA = _added(parts)
+    gA = torch.empty_like(A) if features else None
+    if gA is not None:
+        _by_atom(program, "contraction_backward", A, c, classes, g, gA)
     return gA, _by_class(program, "contraction_coefficients", c, classes, A, g) if coefficients else None
 
 
@@ -70,37 +68,33 @@ def contraction_second(
 ) -> tuple[Rows, Features, Coefficients | None]:
     """Gradients of <vA, gA> + <vc, gc> by g (the tangent of out), A and c; None for c where it is not asked for."""
     A, c, classes, g, vA, vc = contiguous(A=A, c=c, classes=classes, g=g, vA=vA, vc=vc)
-    dg, parts = torch.empty_like(g), A.new_empty(len(row_groups(program)), *A.shape)
+    dg, dA = torch.empty_like(g), torch.empty_like(A)
     if vc is None:
-        _by_atom(program, "contraction_second", A, c, classes, g, vA, dg, parts)
+        _by_atom(program, "contraction_second", A, c, classes, g, vA, dg, dA)
     else:
-        _by_atom(program, "contraction_second_full", A, c, classes, g, vA, vc, dg, parts)
+        _by_atom(program, "contraction_second_full", A, c, classes, g, vA, vc, dg, dA)
     dc = _by_class(program, "contraction_coefficients_second", c, classes, A, g, vA) if coefficients else None
-    return dg, _added(parts), dc
+    return dg, dA, dc
 
 
 def _by_atom(program: PolynomialProgram, name: str, *tensors: Tensor) -> None:
     atoms, _, channels = tensors[0].shape
     block = min(channel_block(channels), CHANNELS_OF_A_PRODUCT)
-    grid = (atoms, channels // block, len(row_groups(program)))
-    launch(getattr(_kernels(program), name), grid, *tensors, K=channels, BK=block)
+    for part in range(len(parts(program))):
+        launch(getattr(_kernels(program), name), (atoms, channels // block), *tensors, K=channels, BK=block, PART=part)
 
 
-def _added(parts: Tensor) -> Tensor:
-    return parts[0] if len(parts) == 1 else parts.sum(0)
-
-
-def _by_class(
-    program: PolynomialProgram, name: str, c: Tensor, classes: Tensor, *of_atom: Tensor
-) -> Coefficients:
+def _by_class(program: PolynomialProgram, name: str, c: Tensor, classes: Tensor, *of_atom: Tensor) -> Coefficients:
     """Atoms of a class, piece by piece, then the pieces of each class: always in the same order."""
     kernels, (n_classes, slots, channels) = _kernels(program), c.shape
     cut = pieces(classes, n_classes)
-    parts = c.new_empty(len(cut.segment), slots, channels)
+    by_piece = c.new_empty(len(cut.segment), slots, channels)
     block, gradient = channel_block(channels), torch.empty_like(c)
-    grid = (len(parts), channels // block, -(-slots // SLOTS_OF_A_GROUP))
-    launch(getattr(kernels, name), grid, *of_atom, cut.order, cut.begin, cut.end, parts, K=channels, BK=block)
+    grid, sizes = (len(by_piece), channels // block), {"K": channels, "BK": block}
+    for group in range(-(-slots // SLOTS_OF_A_GROUP)):
+        tensors = (*of_atom, cut.order, cut.begin, cut.end, by_piece)
+        launch(getattr(kernels, name), grid, *tensors, **sizes, GROUP=group)
     size = slots * channels
     grid = (n_classes, -(-size // _SUMMED_BY_A_WARP))
-    launch(kernels.coefficients_sum, grid, parts, cut.first, gradient, size, BLOCK=_SUMMED_BY_A_WARP)
+    launch(kernels.coefficients_sum, grid, by_piece, cut.first, gradient, size, BLOCK=_SUMMED_BY_A_WARP)
     return gradient

@@ -155,7 +155,13 @@ class _Call:
         senders: Edges,
     ) -> None:
         self.h, self.table, self.which, self.x, self.Y, self.ptr, self.senders = contiguous(
-            h=h, table=table, which=senders.new_zeros(len(x)) if which is None else which, x=x, Y=Y, ptr=ptr, senders=senders
+            h=h,
+            table=table,
+            which=senders.new_zeros(len(x)) if which is None else which,
+            x=x,
+            Y=Y,
+            ptr=ptr,
+            senders=senders,
         )
         self.program, self.channels = program, h.shape[2]
         expected = (program.features, program.harmonics, self.channels // CHANNEL_BLOCK, len(program.paths))

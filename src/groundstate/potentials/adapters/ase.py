@@ -11,7 +11,7 @@ from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from groundstate.atoms import Allowances, System, UndefinedPropertyError, VerletList, check
+from groundstate.atoms import Allowances, System, UndefinedPropertyError, VerletList, check_moved
 from groundstate.data import from_ase
 from groundstate.potentials.derive import evaluate, periodic_projector, refuse_not_finite
 from groundstate.potentials.potential import Potential
@@ -69,7 +69,7 @@ class Calculator(AseCalculator):
         system = from_ase(self.atoms)
         if self.theory is not None:
             system = system.replace(theory=torch.tensor([self.theory]))
-        check(system, self.potential.domain, self.allow, neighbours=self._neighbours.reaching)
+        check_moved(system, self.potential.domain, self.allow, self._neighbours.reaching)
         has_stress = bool(system.pbc.any()) and float(system.volume[0]) > 1e-6
         if asked & {"stress", "stresses"} and not has_stress:
             raise PropertyNotImplementedError(

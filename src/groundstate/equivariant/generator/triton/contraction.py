@@ -1,31 +1,50 @@
 """Triton text of the symmetric contraction: Horner trees walked once, their values going up and derivatives down.
 
-One warp per atom, block of `BK` channels and group of output rows. A factor of the tree is a component of A in a
+One warp per atom, block of `BK` channels and part of an output row. A factor of the tree is a component of A in a
 register; coefficients are read where a monomial ends, contiguous in the channel.
+
+A large program is compiled and launched in parts, which add up in the order of their numbers: Triton's choice of memory
+layouts follows values from load to load, in a time that grows with about the cube of the length of a kernel.
 """
 
 from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
 
 from groundstate.equivariant.generator.algebra import Branch, PolynomialProgram
 from groundstate.equivariant.generator.triton.text import Source
 
-GROUPS = 4
-"""At most so many groups of output rows: short chains for small systems, and few sums to store for the gradient by A."""
+MONOMIALS_OF_A_PART = 110
+"""Longest chain that is not cut, if it has several branches: a row of the usual shape (lmax 3, order 3) stays whole."""
 
 SLOTS_OF_A_GROUP = 32
 """Coefficients whose gradients are kept in registers at a time."""
 
 
-def row_groups(program: PolynomialProgram) -> tuple[range, ...]:
-    """Output rows that one instance treats, with about as many monomials in each group."""
-    share = program.slots / GROUPS
-    groups, begun, taken = [], 0, 0
-    for row, monomials in enumerate(program.outputs):
-        taken += len(monomials)
-        if taken >= share or row == program.rows - 1:
-            groups.append(range(begun, row + 1))
-            begun, taken = row + 1, 0
-    return tuple(groups)
+class Part(NamedTuple):
+    """Some branches of an output row."""
+
+    row: int
+    branches: tuple[Branch, ...]
+
+
+@cache
+def parts(program: PolynomialProgram) -> tuple[Part, ...]:
+    """What one launch treats, by row; at least one part for each row."""
+    found = []
+    for row, tree in enumerate(program.trees):
+        taken: tuple[Branch, ...] = ()
+        for branch in tree:
+            if taken and _slots((*taken, branch)) > MONOMIALS_OF_A_PART:
+                found.append(Part(row, taken))
+                taken = ()
+            taken = (*taken, branch)
+        found.append(Part(row, taken))
+    return tuple(found)
+
+
+def _slots(branches: tuple[Branch, ...]) -> int:
+    return sum((branch.slot is not None) + _slots(branch.children) for branch in branches)
 
 
 def emit_contraction(program: PolynomialProgram) -> str:
@@ -33,8 +52,8 @@ def emit_contraction(program: PolynomialProgram) -> str:
 
     contraction_forward, contraction_backward (gradient by A) and contraction_second (tangent, and gradient by A of
     <g, tangent>; in `_full` the coefficients have a direction too), contraction_coefficients and `_second` (gradients by
-    c of a piece of the atoms of one class), which coefficients_sum adds. Gradients by A come from each group of rows:
-    [group, atom, component, channel].
+    c of a piece of the atoms of one class), which coefficients_sum adds. All but the last are launched for each
+    PART of `parts`, or each GROUP of `SLOTS_OF_A_GROUP` coefficients, in that order.
 
     Checked: tests/equivariant/triton_kernels/test_contraction.py
     """
@@ -49,29 +68,35 @@ def emit_contraction(program: PolynomialProgram) -> str:
     return str(source)
 
 
-def _groups(source: Source, program: PolynomialProgram) -> Iterator[range]:
-    """Inside each: the rows of a group. A is at `A`, coefficients at `at`."""
+def _parts(source: Source, program: PolynomialProgram) -> Iterator[tuple[int, Part, list[int]]]:
+    """Inside each: its number, the part and the components of A that it has."""
     source.add("i = tl.program_id(0).to(tl.int64)", "k = tl.program_id(1) * BK + tl.arange(0, BK)")
     source.add(f"at = tl.load(classes + i) * (K * {program.slots}) + k")
-    for n, rows in enumerate(row_groups(program)):
-        with source.block(f"if tl.program_id(2) == {n}:"):
-            yield rows
-
-
-def _used(program: PolynomialProgram, rows: range) -> list[int]:
-    return sorted({f for row in rows for f in _factors(program.trees[row])})
+    for n, part in enumerate(parts(program)):
+        with source.block(f"if PART == {n}:"):
+            yield n, part, sorted(_factors(part.branches))
 
 
 def _load(source: Source, program: PolynomialProgram, name: str, pointer: str, used: list[int]) -> None:
     source.add(*(f"{name}{f} = tl.load({pointer} + i * (K * {program.features}) + K * {f} + k)" for f in used))
 
 
-def _store_gradient(source: Source, program: PolynomialProgram, pointer: str, used: list[int]) -> None:
-    """Of this group, zero for a component that does not occur in it."""
-    source.add("to = (tl.program_id(2) * tl.num_programs(0) + i) * " + f"(K * {program.features}) + k")
-    for f in range(program.features):
-        value = f"d{f}" if f in used else f"tl.zeros([BK], {pointer}.dtype.element_ty)"
-        source.add(f"tl.store({pointer} + to + K * {f}, {value})")
+def _store_value(source: Source, program: PolynomialProgram, pointer: str, number: int, part: Part, name: str) -> None:
+    """Of a row, after the parts before it."""
+    source.add(f"to = {pointer} + i * (K * {program.rows}) + K * {part.row} + k")
+    continued = number > 0 and parts(program)[number - 1].row == part.row
+    value = name if part.branches else f"tl.zeros([BK], {pointer}.dtype.element_ty)"
+    source.add(f"tl.store(to, {'tl.load(to) + ' if continued else ''}{value})")
+
+
+def _store_gradient(source: Source, program: PolynomialProgram, pointer: str, number: int, used: list[int]) -> None:
+    """Added to that of the parts before; the first writes every component."""
+    source.add(f"to = {pointer} + i * (K * {program.features}) + k")
+    if number == 0:
+        idle = sorted(set(range(program.features)) - set(used))
+        source.add(*(f"tl.store(to + K * {f}, tl.zeros([BK], {pointer}.dtype.element_ty))" for f in idle))
+    before = (f"tl.load(to + K * {f}) + " if number else "" for f in used)
+    source.add(*(f"tl.store(to + K * {f}, {sum_}d{f})" for f, sum_ in zip(used, before, strict=True)))
 
 
 def _factors(branches: tuple[Branch, ...]) -> set[int]:
@@ -79,14 +104,11 @@ def _factors(branches: tuple[Branch, ...]) -> set[int]:
 
 
 def _forward(source: Source, program: PolynomialProgram) -> None:
-    with source.kernel("contraction_forward", ("A", "c", "classes", "out"), ("K", "BK")):
-        for rows in _groups(source, program):
-            _load(source, program, "a", "A", _used(program, rows))
-            for row in rows:
-                if program.trees[row]:
-                    _value(source, program.trees[row], 0)
-                value = "s0" if program.trees[row] else "tl.zeros([BK], out.dtype.element_ty)"
-                source.add(f"tl.store(out + i * (K * {program.rows}) + K * {row} + k, {value})")
+    with source.kernel("contraction_forward", ("A", "c", "classes", "out"), ("K", "BK", "PART")):
+        for number, part, used in _parts(source, program):
+            _load(source, program, "a", "A", used)
+            _value(source, part.branches, 0)
+            _store_value(source, program, "out", number, part, "s0")
 
 
 def _value(source: Source, branches: tuple[Branch, ...], depth: int) -> None:
@@ -107,15 +129,13 @@ def _ended(branch: Branch, pointer: str, inner: str) -> str:
 
 
 def _backward(source: Source, program: PolynomialProgram) -> None:
-    with source.kernel("contraction_backward", ("A", "c", "classes", "g", "gA"), ("K", "BK")):
-        for rows in _groups(source, program):
-            used = _used(program, rows)
+    with source.kernel("contraction_backward", ("A", "c", "classes", "g", "gA"), ("K", "BK", "PART")):
+        for number, part, used in _parts(source, program):
             _load(source, program, "a", "A", used)
             source.add(*(f"d{f} = tl.zeros([BK], gA.dtype.element_ty)" for f in used))
-            for row in rows:
-                source.add(f"p0 = tl.load(g + i * (K * {program.rows}) + K * {row} + k)")
-                _adjoint(source, program.trees[row], 0)
-            _store_gradient(source, program, "gA", used)
+            source.add(f"p0 = tl.load(g + i * (K * {program.rows}) + K * {part.row} + k)")
+            _adjoint(source, part.branches, 0)
+            _store_gradient(source, program, "gA", number, used)
 
 
 def _adjoint(source: Source, branches: tuple[Branch, ...], depth: int) -> None:
@@ -132,18 +152,15 @@ def _adjoint(source: Source, branches: tuple[Branch, ...], depth: int) -> None:
 def _second(source: Source, program: PolynomialProgram, *, with_coefficients: bool) -> None:
     name = "contraction_second" + ("_full" if with_coefficients else "")
     directions = ("vA", "vc") if with_coefficients else ("vA",)
-    with source.kernel(name, ("A", "c", "classes", "g", *directions, "dg", "dA"), ("K", "BK")):
-        for rows in _groups(source, program):
-            used = _used(program, rows)
+    with source.kernel(name, ("A", "c", "classes", "g", *directions, "dg", "dA"), ("K", "BK", "PART")):
+        for number, part, used in _parts(source, program):
             _load(source, program, "a", "A", used)
             _load(source, program, "b", "vA", used)
             source.add(*(f"d{f} = tl.zeros([BK], dA.dtype.element_ty)" for f in used))
-            for row in rows:
-                source.add(f"q0 = tl.load(g + i * (K * {program.rows}) + K * {row} + k)")
-                _tangent_adjoint(source, program.trees[row], 0, with_coefficients)
-                value = "t0" if program.trees[row] else "tl.zeros([BK], dg.dtype.element_ty)"
-                source.add(f"tl.store(dg + i * (K * {program.rows}) + K * {row} + k, {value})")
-            _store_gradient(source, program, "dA", used)
+            source.add(f"q0 = tl.load(g + i * (K * {program.rows}) + K * {part.row} + k)")
+            _tangent_adjoint(source, part.branches, 0, with_coefficients)
+            _store_value(source, program, "dg", number, part, "t0")
+            _store_gradient(source, program, "dA", number, used)
 
 
 def _tangent_adjoint(source: Source, branches: tuple[Branch, ...], depth: int, with_coefficients: bool) -> None:
@@ -167,17 +184,17 @@ def _tangent_adjoint(source: Source, branches: tuple[Branch, ...], depth: int, w
 def _coefficients(source: Source, program: PolynomialProgram, second: bool) -> None:
     name = "contraction_coefficients" + ("_second" if second else "")
     tensors = ("A", "g", *(("vA",) if second else ()), "order", "begin", "end", "out")
-    with source.kernel(name, tensors, ("K", "BK")):
-        source.add("piece = tl.program_id(0).to(tl.int64)", "k = tl.program_id(1) * BK + tl.arange(0, BK)")
+    with source.kernel(name, tensors, ("K", "BK", "GROUP")):
         for first in range(0, program.slots, SLOTS_OF_A_GROUP):
             slots = range(first, min(first + SLOTS_OF_A_GROUP, program.slots))
-            with source.block(f"if tl.program_id(2) == {first // SLOTS_OF_A_GROUP}:"):
+            with source.block(f"if GROUP == {first // SLOTS_OF_A_GROUP}:"):
                 _coefficient_group(source, program, slots, second)
 
 
 def _coefficient_group(source: Source, program: PolynomialProgram, slots: range, second: bool) -> None:
     trees = [_pruned(tree, slots) for tree in program.trees]
     used = sorted({f for tree in trees for f in _factors(tree)})
+    source.add("piece = tl.program_id(0).to(tl.int64)", "k = tl.program_id(1) * BK + tl.arange(0, BK)")
     source.add(*(f"c{slot} = tl.zeros([BK], out.dtype.element_ty)" for slot in slots))
     with source.block("for n in range(tl.load(begin + piece), tl.load(end + piece)):"):
         source.add("i = tl.load(order + n)")

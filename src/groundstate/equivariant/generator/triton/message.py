@@ -86,10 +86,11 @@ class _MessageEmitter:
 
     # What is read for an edge
 
-    def channels(self) -> None:
-        """Channels k of this instance and where they lie within a knot of the table."""
+    def instance(self, name: str) -> None:
+        """What this instance is for, its channels k and where they lie within a knot of the table."""
         inside = f"(k // {CHANNEL_BLOCK}) * {self.on_a_knot * CHANNEL_BLOCK} + k % {CHANNEL_BLOCK}"
-        self.source.add("k = tl.program_id(1) * BK + tl.arange(0, BK)", f"inside = {inside}")
+        self.source.add(f"{name} = tl.program_id(0).to(tl.int64)", "k = tl.program_id(1) * BK + tl.arange(0, BK)")
+        self.source.add(f"inside = {inside}")
 
     @property
     def on_a_knot(self) -> int:
@@ -180,8 +181,7 @@ class _MessageEmitter:
         tensors = (*_EDGES, "ptr", "senders", *(_TANGENT if tangent else ()), "out")
         name = "message_tangent" if tangent else "message_forward"
         with self.source.kernel(name, tensors, (*_CONSTANTS, *(("VT",) if tangent else ()))):
-            self.source.add("i = tl.program_id(0).to(tl.int64)")
-            self.channels()
+            self.instance("i")
             for n, paths in enumerate(path_groups(self.program)):
                 with self.source.block(f"if tl.program_id(2) == {n}:"):
                     self._forward_group(paths, tangent=tangent)
@@ -213,8 +213,7 @@ class _MessageEmitter:
         # Over the edges that leave atom j: with a symmetric list their numbers are `reverse` of the edges of j.
         tensors = (*_EDGES[1:], "ptr", "edges", "receivers", "G", *(_TANGENT[1:] if second else ()), "gh")
         with self.source.kernel(_name("features", second), tensors, (*_CONSTANTS, *(("VT",) if second else ()))):
-            self.source.add("j = tl.program_id(0).to(tl.int64)")
-            self.channels()
+            self.instance("j")
             for n, paths in enumerate(feature_groups(self.program)):
                 with self.source.block(f"if tl.program_id(2) == {n}:"):
                     self._features_group(paths, second, complete=n == 0)
@@ -247,10 +246,9 @@ class _MessageEmitter:
         # Sums over a block of channels: out[group, block, edge, harmonic then x], added by the caller.
         tensors = (*_EDGES, "ptr", "senders", "G", *(_TANGENT if second else ()), "out")
         with self.source.kernel(_name("geometry", second), tensors, (*_CONSTANTS, *(("VT",) if second else ())), "E"):
-            self.source.add("i = tl.program_id(0).to(tl.int64)")
-            self.channels()
+            self.instance("i")
             block = "(tl.program_id(2) * tl.num_programs(1) + tl.program_id(1)).to(tl.int64)"
-            self.source.add(f"out += {block} * E * {self.program.harmonics + 1}")
+            self.source.add(f"to = out + {block} * E * {self.program.harmonics + 1}")
             for n, paths in enumerate(path_groups(self.program)):
                 with self.source.block(f"if tl.program_id(2) == {n}:"):
                     self._geometry_group(paths, second)
@@ -281,15 +279,15 @@ class _MessageEmitter:
                 for coupling in self.of_path[p]:
                     add(f"b = g{self.row(coupling)} * z{self.feature(coupling)}")
                     add(*(f"dy{y} += {value!r} * b" for y, value in coupling.terms))
-            add(*(f"tl.store(out + e * {harmonics + 1} + {y}, tl.sum(dy{y}, 0))" for y in used))
-            add(f"tl.store(out + e * {harmonics + 1} + {harmonics}, tl.sum(dx, 0))")
+            add(*(f"tl.store(to + e * {harmonics + 1} + {y}, tl.sum(dy{y}, 0))" for y in used))
+            add(f"tl.store(to + e * {harmonics + 1} + {harmonics}, tl.sum(dx, 0))")
 
     def table(self, second: bool) -> None:
         # Σ over the edges of one piece of an interval: out[piece, path, function, channel]
         tensors = ("h", "x", "Y", "senders", "receivers", "edges", "interval", "begin", "end", "G")
         tensors = (*tensors, *(_TANGENT[:3] if second else ()), "out")
         with self.source.kernel(_name("table", second), tensors, _CONSTANTS):
-            self.source.add("piece = tl.program_id(0).to(tl.int64)", "k = tl.program_id(1) * BK + tl.arange(0, BK)")
+            self.instance("piece")
             self.source.add("knot = tl.load(interval + piece) % KN")
             for n, paths in enumerate(path_groups(self.program)):
                 with self.source.block(f"if tl.program_id(2) == {n}:"):
@@ -322,9 +320,8 @@ class _MessageEmitter:
         """A knot takes from the pieces of the interval that it begins and from those of the one that it ends."""
         add, depth = self.source.add, self.depth
         with self.source.kernel("table_sum", ("pieces", "first", "out"), _CONSTANTS):
-            add("row = tl.program_id(0).to(tl.int64)", "p = tl.program_id(2)", "knot = row % (KN + 1)")
-            add("interval = row // (KN + 1) * KN + knot")
-            self.channels()
+            self.instance("row")
+            add("p = tl.program_id(2)", "knot = row % (KN + 1)", "interval = row // (KN + 1) * KN + knot")
             add(*(f"c{n} = tl.zeros([BK], out.dtype.element_ty)" for n in range(depth)))
             place = f"pieces + n * (K * {2 * self.on_a_knot}) + (p * {2 * depth}) * K + k"
             for side, condition, shift in ((0, "knot < KN", ""), (depth, "knot > 0", " - 1")):
