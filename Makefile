@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(
 # busy machine lose much.
 ONE_THREAD := OMP_NUM_THREADS=1
 WORKERS ?= 2
+# 1: the kernels for GPUs run in Triton's interpreter, on a CPU; 0: compiled, on the GPU that is there.
+TRITON_INTERPRET ?= 1
 # Labelled crystals for `make bench`: any extxyz file; by default 1 000 frames of MPtrj in the folder of public data sets.
 FRAMES ?= $(GROUNDSTATE_DATA)/mptrj_sample/mptrj-random-1k.xyz
 
@@ -19,7 +21,7 @@ SPEED ?=
 MACE_PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench bench-speed parity clean
+.PHONY: help demo test test-slow test-triton check bench bench-speed parity clean
 
 help:  ## What can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -31,6 +33,10 @@ help:  ## What can be made
 
 .venv/test: .venv/demo
 	$(PIP) --editable '.[chgnet,train,pymatgen,test]'
+	@touch $@
+
+.venv/triton: .venv/test
+	$(PIP) triton
 	@touch $@
 
 demo: .venv/demo  ## MgO and SrTiO3 from a file to a fine-tuned potential and a report (minutes)
@@ -47,6 +53,9 @@ test: check  ## The whole suite but the slow tests
 
 test-slow: .venv/test  ## Exhaustive checks (GROUNDSTATE_DATA names the folder of public data sets)
 	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --durations 10
+
+test-triton: .venv/triton  ## Kernels for GPUs, in Triton's interpreter (minutes); TRITON_INTERPRET=0 on a GPU
+	$(ONE_THREAD) TRITON_INTERPRET=$(TRITON_INTERPRET) $(BIN)/python -m pytest tests/equivariant/triton_kernels --durations 10
 
 bench: .venv/test  ## Parity with the peers that install here, on FRAMES; the table of laws; bench-speed
 	$(ONE_THREAD) $(BIN)/python benchmarks/chgnet_parity.py $(FRAMES)

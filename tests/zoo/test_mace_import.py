@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,14 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = sorted(path.stem.removeprefix("mace_") for path in GOLDEN.glob("mace_*.npz"))
 
 
+@cache
 def extraction(name: str) -> Extraction:
     return Extraction.load(GOLDEN / f"mace_{name}.npz")
+
+
+@cache
+def translated(name: str, radial_knots: int | None = None) -> Converted:
+    return translate(extraction(name), radial_knots=radial_knots)
 
 
 def changed(name: str, path: str, **attributes: Any) -> Extraction:
@@ -77,8 +84,7 @@ def test_every_shape_has_its_file() -> None:
 @pytest.mark.parametrize("label", ["crystal", "molecule"])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_function_is_the_same(name: str, label: str) -> None:
-    found = extraction(name)
-    converted = translate(found, radial_knots=0)
+    found, converted = extraction(name), translated(name, 0)
     for head in heads_of(converted):
         assert worst_error(converted, found, label, head) < 1e-10
     assert converted.notes["imported"]["largest_coupling_residual"] < 1e-13
@@ -88,8 +94,7 @@ def test_the_function_is_the_same(name: str, label: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_tables_keep_it_the_same(name: str, label: str) -> None:
     """With as many knots as are chosen for float64, on whatever kernels there are."""
-    found = extraction(name)
-    converted = translate(found)
+    found, converted = extraction(name), translated(name)
     for head in heads_of(converted):
         assert worst_error(converted, found, label, head) < 1e-8
 
@@ -107,7 +112,7 @@ def test_every_part_counts(part: str) -> None:
 
 def test_an_atom_alone_has_the_energy_it_has_there_and_no_forces() -> None:
     """With a first residual its energy is not the reference energy, but what its element carries through the layers."""
-    model = translate(extraction("medium")).model
+    model = translated("medium").model
     found = evaluate(model, System.single([[0.0, 0.0, 0.0]], [8]), ("energy", "forces"))
     assert abs(float(found["energy"]) + 0.8) > 1e-3
     assert float(found["forces"].abs().max()) == 0.0

@@ -1,8 +1,8 @@
 """The message on receiver-sorted edges, and its derivatives.
 
-h[atom, irrep, channel]; table[table, knot, block of channels, path, (value, slope, …), 16]; for each edge `which` table,
-x in [0, 1] and harmonics Y; edges of atom i are ptr[i] … ptr[i+1], `senders` at their other end. Slopes are by x. From x = 1 on an
-edge contributes nothing. Without `which` all edges use the first table.
+h[atom, irrep, channel]; table[table, knot, block of channels, path, (value, slope, …), 16]; for each edge `which` of
+the tables, x in [0, 1] and harmonics Y; edges of atom i are ptr[i] … ptr[i+1], `senders` at their other end. Slopes are
+by x. From x = 1 on an edge contributes nothing. Without `which` all edges use the first table.
 
 Every sum runs in an order that the input fixes, so that results repeat to the last bit; nothing is added atomically.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from groundstate.equivariant.generator.algebra import CHANNEL_BLOCK, MessageProgram
 from groundstate.equivariant.generator.triton import emit_message
-from groundstate.equivariant.generator.triton.message import feature_groups, path_groups
+from groundstate.equivariant.generator.triton.groups import feature_groups, path_groups
 from groundstate.equivariant.triton_kernels.launch import channel_block, contiguous, launch, load, pieces
 
 Features = Float[Tensor, "atom irrep channel"]
@@ -187,8 +187,8 @@ class _Call:
         """vh, vx, vY, vtable for a kernel, which reads the last only where it is told that there is one."""
         if direction is None:
             return (), {}
-        given = direction.table is not None
-        return (direction.h, direction.x, direction.Y, direction.table if given else self.table), {"VT": given}
+        table = self.table if direction.table is None else direction.table
+        return (direction.h, direction.x, direction.Y, table), {"VT": direction.table is not None}
 
     def by_receiver(self, direction: _Direction | None) -> Rows:
         out = self.h.new_empty(len(self.h), self.program.rows, self.channels)

@@ -51,9 +51,9 @@ def emit_contraction(program: PolynomialProgram) -> str:
     """All kernels of one program.
 
     contraction_forward, contraction_backward (gradient by A) and contraction_second (tangent, and gradient by A of
-    <g, tangent>; in `_full` the coefficients have a direction too), contraction_coefficients and `_second` (gradients by
-    c of a piece of the atoms of one class), which coefficients_sum adds. All but the last are launched for each
-    PART of `parts`, or each GROUP of `SLOTS_OF_A_GROUP` coefficients, in that order.
+    <g, tangent>; in `_full` the coefficients have a direction too), contraction_coefficients and `_second` (gradients
+    by c of a piece of the atoms of one class), which coefficients_sum adds. All but the last are launched for each PART
+    of `parts`, or each GROUP of `SLOTS_OF_A_GROUP` coefficients, in that order.
 
     Checked: tests/equivariant/triton_kernels/test_contraction.py
     """
@@ -139,7 +139,7 @@ def _backward(source: Source, program: PolynomialProgram) -> None:
 
 
 def _adjoint(source: Source, branches: tuple[Branch, ...], depth: int) -> None:
-    """Given p{depth} = ∂/∂(this sum), adds to d{factor}; leaves the value in s{depth}, which the root has no use for."""
+    """Given p{depth} = ∂/∂(this sum), adds to d{factor}; leaves the value in s{depth}, but for the root."""
     for n, branch in enumerate(branches):
         if branch.children:
             source.add(f"p{depth + 1} = p{depth} * a{branch.factor}")

@@ -9,10 +9,8 @@ from collections.abc import Iterable, Sequence
 
 from groundstate.equivariant.generator.algebra import CHANNEL_BLOCK, FoldedCoupling, MessageProgram
 from groundstate.equivariant.generator.runtime import hermite
+from groundstate.equivariant.generator.triton.groups import feature_groups, path_groups, rows_of_path
 from groundstate.equivariant.generator.triton.text import Source, linear, products
-
-ROWS_OF_A_GROUP = 24
-"""Output rows kept in registers at a time: 48 registers when a lane has two channels."""
 
 _EDGES = ("h", "table", "which", "x", "Y")
 _TANGENT = ("vh", "vx", "vY", "vtable")
@@ -39,39 +37,6 @@ def emit_message(program: MessageProgram, depth: int) -> str:
         emitter.table(second)
     emitter.table_sum()
     return str(emitter.source)
-
-
-def path_groups(program: MessageProgram) -> tuple[tuple[int, ...], ...]:
-    """Paths that one program instance treats: all where they fit, else by feature degree, large degrees cut further."""
-    if program.rows <= ROWS_OF_A_GROUP:
-        return (tuple(range(len(program.paths))),)
-    groups = []
-    for paths in _paths_by_feature(program):
-        rows = sum(_rows(program, p) for p in paths)
-        share = rows / -(-rows // ROWS_OF_A_GROUP)
-        taken, begun = 0, 0
-        for n, p in enumerate(paths):
-            taken += _rows(program, p)
-            if taken >= share or n == len(paths) - 1:
-                groups.append(paths[begun : n + 1])
-                taken, begun = 0, n + 1
-    return tuple(group for group in groups if group)
-
-
-def feature_groups(program: MessageProgram) -> tuple[tuple[int, ...], ...]:
-    """The same for the gradient by h, where only the paths of different feature degrees are independent."""
-    return path_groups(program) if program.rows <= ROWS_OF_A_GROUP else _paths_by_feature(program)
-
-
-def _paths_by_feature(program: MessageProgram) -> tuple[tuple[int, ...], ...]:
-    of_degree = (
-        tuple(p for p, path in enumerate(program.paths) if path.feature == l) for l in range(program.lmax_features + 1)
-    )
-    return tuple(paths for paths in of_degree if paths)
-
-
-def _rows(program: MessageProgram, path: int) -> int:
-    return 2 * program.paths[path].out + 1
 
 
 class _MessageEmitter:
@@ -154,7 +119,7 @@ class _MessageEmitter:
 
     def load_cotangents(self, paths: Iterable[int], atom: str) -> None:
         for p in paths:
-            for m in range(_rows(self.program, p)):
+            for m in range(rows_of_path(self.program, p)):
                 row = self.program.row(p, m)
                 self.source.add(f"g{row} = tl.load(G + {atom} * (K * {self.program.rows}) + K * {row} + k)")
 
@@ -188,7 +153,7 @@ class _MessageEmitter:
 
     def _forward_group(self, paths: tuple[int, ...], *, tangent: bool) -> None:
         add = self.source.add
-        rows = [self.program.row(p, m) for p in paths for m in range(_rows(self.program, p))]
+        rows = [self.program.row(p, m) for p in paths for m in range(rows_of_path(self.program, p))]
         add(*(f"m{row} = tl.zeros([BK], out.dtype.element_ty)" for row in rows))
         with self.source.block("for e in range(tl.load(ptr + i), tl.load(ptr + i + 1)):"):
             self.interval((0, 1) if tangent else (0,))

@@ -16,7 +16,7 @@ from groundstate.equivariant.generator.library import KernelSpec
 from groundstate.equivariant.native import Library, Unavailable, find
 from groundstate.equivariant.operators.calls import threads_for
 from groundstate.potentials.mace.engine.plan import engine_plan
-from groundstate.potentials.mace.engine.structures import MOST_LAYERS, Batch, Structures, Tape
+from groundstate.potentials.mace.engine.structures import MOST_LAYERS, Batch, Tape
 from groundstate.potentials.mace.engine.weights import Weights
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Engine:
     def __init__(self, trunk: "MACETrunk", spec: KernelSpec, library: Library) -> None:
         self._trunk, self.spec, self._library = weakref.ref(trunk), spec, library
         self._weights: tuple[Any, Weights] | None = None
+        self._parts = _parts(trunk)
         self._sorted: _Sorted | None = None
         self._spare: list[_Tape] = []
 
@@ -75,7 +76,11 @@ class Engine:
         trunk = self.trunk
         several = trunk.radial_functions.n_tables > 1
         present = torch.unique(classes).tolist() if several else list(range(len(trunk.embedding)))
-        state = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in trunk.parameters()]
+        if not all(holder.get(name) is part for holder, name, part in self._parts):
+            self._parts = _parts(trunk)
+        state = [
+            (p.data_ptr(), 0 if p.is_inference() else p._version) for _, _, p in self._parts if isinstance(p, Tensor)
+        ]
         key = (state, present)
         if self._weights is None or self._weights[0] != key:
             self._weights = (key, Weights(trunk, self.spec, self._library, present))
@@ -207,6 +212,15 @@ class _Features(torch.autograd.Function):
         by_edge = None if ctx.vectors_like is None else torch.zeros_like(ctx.vectors_like)
         found = ctx.engine.backward(ctx.batch, ctx.positions, ctx.cell, ctx.tape, seeds, by_edge)
         return (None, None, *(found if by_edge is None else (None, None)), by_edge)
+
+
+def _parts(trunk: "MACETrunk") -> list[tuple[dict[str, Any], str, Any]]:
+    """Every module and parameter of a trunk with the dictionary that holds it: cheaper to look over than to walk."""
+    found: list[tuple[dict[str, Any], str, Any]] = []
+    for module in trunk.modules():
+        for holder in (module._modules, module._parameters):
+            found += [(holder, name, part) for name, part in holder.items()]
+    return found
 
 
 _ENGINES: "weakref.WeakKeyDictionary[MACETrunk, Engine]" = weakref.WeakKeyDictionary()
