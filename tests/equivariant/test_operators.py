@@ -207,6 +207,38 @@ def test_operators_can_be_traced(spec: KernelSpec) -> None:
     )
 
 
+class Network(torch.nn.Module):
+    """A message and a product, as an exported program would hold them."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__()
+        self.batch = batch
+
+    def forward(self, h: Tensor, table: Tensor, x: Tensor, Y: Tensor) -> Tensor:
+        """Message, its first rows, product."""
+        density = self.batch.run(h, table, x, Y)[:, : self.batch.spec.products[1].features]
+        coefficients = torch.ones(1, self.batch.spec.products[1].slots, h.shape[2], dtype=h.dtype)
+        return product(self.batch.spec, 1, density, coefficients, torch.zeros(len(h), dtype=torch.int64))
+
+
+def test_a_network_can_be_exported_and_compiled(spec: KernelSpec) -> None:
+    network = Network(Batch(spec, 1))
+    inputs = tuple(network.batch.inputs())
+    exported = torch.export.export(network, inputs)
+    names = {str(node.target) for node in exported.graph.nodes}
+    assert {"groundstate.message.default", "groundstate.product.default"} <= names
+    assert torch.equal(exported.module()(*inputs), network(*inputs))
+    batch, operator = (
+        network.batch,
+        torch.ops.groundstate.message.default,
+    )  # the types of `message` are checked in tests
+
+    def traced(*leaves: Tensor) -> Tensor:
+        return operator(*leaves, batch.ptr, batch.senders, batch.which, spec.name, 1).sin()
+
+    assert torch.equal(torch.compile(traced, backend="aot_eager", fullgraph=True)(*inputs), traced(*inputs))
+
+
 def test_a_tensor_of_another_type_is_refused(spec: KernelSpec) -> None:
     batch = Batch(spec, 0)
     other = torch.float32 if spec.dtype == "float64" else torch.float64

@@ -101,15 +101,21 @@ class IrrepLinear(nn.Module):
         shapes = [(layout.copies[l] * channels_in, channels_out) for l in range(self.lmax_out + 1)]
         self.weights = unit_normal(shapes, dtype, device, generator)
 
-    def forward(self, features: Float[Tensor, "atom row channel_in"]) -> Float[Tensor, "atom irrep channel_out"]:
-        rows = [features[:, self.layout.rows_of(l)] for l in range(self.lmax_out + 1)]
-        blocks = [x.reshape(len(x), 2 * l + 1, len(w)) for l, (x, w) in enumerate(zip(rows, self.weights, strict=True))]
-        return torch.cat(self.mix(blocks), dim=1)
+    def forward(
+        self, features: Float[Tensor, "atom row channel_in"], scale: float = 1.0
+    ) -> Float[Tensor, "atom irrep channel_out"]:
+        """`scale` times the map."""
+        # Split, not sliced: the gradient of a slice is as large as the whole.
+        rows = features.split([(2 * l + 1) * copies for l, copies in enumerate(self.layout.copies)], dim=1)
+        blocks = [
+            x.reshape(len(x), 2 * l + 1, len(w)) for l, (x, w) in enumerate(zip(rows, self.weights, strict=False))
+        ]
+        return torch.cat(self.mix(blocks, scale), dim=1)
 
-    def mix(self, blocks: Sequence[Tensor]) -> list[Tensor]:
+    def mix(self, blocks: Sequence[Tensor], scale: float = 1.0) -> list[Tensor]:
         """The same for degrees that are kept apart: blocks[l] is [..., copy·channel_in] → [..., channel_out]."""
         return [
-            block @ (weight / math.sqrt(max(len(weight), 1)))
+            block @ (weight * (scale / math.sqrt(max(len(weight), 1))))
             for block, weight in zip(blocks, self.weights, strict=True)
         ]
 

@@ -195,15 +195,16 @@ def test_pieces_of_a_long_interval_add_up(monkeypatch: pytest.MonkeyPatch, devic
     assert_close(found.table, case.first.table, 1e-12)
 
 
-def test_nan(device: torch.device) -> None:
-    """NaN stays NaN, and stays with the atom it belongs to."""
+@pytest.mark.parametrize("bad", [float("nan"), -0.1])
+def test_a_bad_coordinate_is_nan(bad: float, device: torch.device) -> None:
+    """NaN, or a number left of the table, gives NaN for the atom that it belongs to and for no other."""
     program = MessageProgram(1, 2, 0)
     values = random_values(program, 2, 32, seed=4)
     given = {**values._asdict(), **{name: getattr(GRAPH, name) for name in ("which", "ptr", "senders")}}
     given = {name: tensor.to(device) for name, tensor in given.items()}
     expected = reference(program, values)
     assert_close(message_forward(program, **given), expected, 1e-12)
-    given["x"][0] = torch.nan
+    given["x"][0] = bad
     found = message_forward(program, **given).cpu()
     receiver = GRAPH.receivers[0]
     assert found[receiver].isnan().all()

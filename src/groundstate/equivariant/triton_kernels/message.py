@@ -157,7 +157,7 @@ class _Call:
         self.h, self.table, self.which, self.x, self.Y, self.ptr, self.senders = contiguous(
             h=h,
             table=table,
-            which=senders.new_zeros(len(x)) if which is None else which,
+            which=senders.new_zeros(len(x), dtype=torch.int32) if which is None else which,
             x=x,
             Y=Y,
             ptr=ptr,

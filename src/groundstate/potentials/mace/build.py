@@ -13,7 +13,9 @@ from groundstate.potentials.mace.trunk import MACETrunk
 from groundstate.potentials.model import Head, Model, Term
 from groundstate.potentials.terms import MACEZBL, ZBL, ReferenceEnergies, ShortRange
 
-_DESCRIPTION = frozenset({"kind", "config", "elements", "n_theories", "zbl", "theories"})
+REVISION = 1
+"""Of the formulas: raised when the same weights would give other numbers, so that another model has another identity."""
+_DESCRIPTION = frozenset({"kind", "revision", "config", "elements", "n_theories", "zbl", "theories"})
 
 
 def build(
@@ -54,6 +56,7 @@ def build(
         terms["zbl"] = MACEZBL(known, config.cutoff_power, config.cutoff, scales) if zbl == "mace" else ZBL(known)
     description = {
         "kind": "mace",
+        "revision": REVISION,
         "config": config.as_dict(),
         "elements": list(known),
         "n_theories": n_theories,
@@ -70,6 +73,13 @@ def rebuild(description: dict[str, Any]) -> Model:
             "E-MODEL-DESCRIPTION",
             f"this does not describe a MACE: {', '.join(strange) or description['kind']}",
             fix="load the model file with the version of groundstate that wrote it, or a later one",
+        )
+    if description["revision"] != REVISION:
+        raise ModelError(
+            "E-MODEL-REVISION",
+            f"this MACE is of revision {description['revision']}, and revision {REVISION} is computed here",
+            why="the same weights mean another function in each",
+            fix="load the model file with the version of groundstate that wrote it",
         )
     elements, n_theories = description["elements"], description["n_theories"]
     return build(

@@ -120,8 +120,8 @@ class KernelNeighbours(Neighbours):
             edges.senders,
             self.which,
         )
-        mixed: Tensor = layer.down(rows)
-        return mixed / layer.average
+        mixed: Tensor = layer.down(rows, 1.0 / layer.average)
+        return mixed
 
     def product(self, layer: "Layer", density: Tensor, classes: Tensor) -> Tensor:
         # Coefficients are folded for the classes at hand only: a model of the periodic table has ninety.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from groundstate.equivariant.generator.algebra import Branch, PolynomialProgram
 from groundstate.equivariant.generator.triton.text import Source
 
-MONOMIALS_OF_A_PART = 110
+MONOMIALS_OF_A_PART = 112
 """Longest chain that is not cut, if it has several branches: a row of the usual shape (lmax 3, order 3) stays whole."""
 
 SLOTS_OF_A_GROUP = 32
