@@ -7,6 +7,7 @@ Source: Knuth et al., Comput. Phys. Commun. 190, 33 (2015). Checked by finite di
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -14,10 +15,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groundstate.atoms import Geometry, Graph, StructureError, System, UndefinedPropertyError, find_neighbours, nearest
-from groundstate.equivariant.operators import derivatives
+from groundstate.equivariant.operators import derivatives, threads_for_kernels
 from groundstate.potentials.potential import Potential
 
 _DERIVED = frozenset({"energy", "energies", "forces", "strain_gradient", "stress", "stresses"})
+_MANY_ATOMS = 10_000
+"""From here on torch has enough to do beside kernels to use its threads."""
 
 
 def evaluate(
@@ -39,7 +42,8 @@ def evaluate(
     _refuse_undefined(potential, system, wanted)
     needs_strain = bool(wanted & {"strain_gradient", "stress"})
     needs_forces = "forces" in wanted
-    with torch.enable_grad():
+    alone = not differentiable and system.n_atoms < _MANY_ATOMS and potential.native
+    with torch.enable_grad(), threads_for_kernels() if alone else nullcontext():
         strained, strain, positions = _leaves(system, needs_strain, needs_forces or needs_strain)
         if "stresses" in wanted and positions is None:
             strained = strained.replace(positions=strained.positions.detach().requires_grad_())

@@ -36,6 +36,11 @@ class Trunk(nn.Module, ABC):
     def cutoff(self) -> float:
         """Å"""
 
+    @property
+    def native(self) -> bool:
+        """Whether features come from kernels of its own where only first derivatives are asked for."""
+        return False
+
     @abstractmethod
     def forward(self, system: System, geometry: Geometry) -> NodeFeatures:
         """Features of every atom."""
@@ -108,6 +113,11 @@ class Model(Potential):
     def provides(self) -> frozenset[str]:
         """What the heads read, without the energies the terms consume."""
         return frozenset().union(*(head.provides for head in self.heads.values())) - {"energies"}  # type: ignore[arg-type]
+
+    @property
+    def native(self) -> bool:
+        """Whether its trunk is."""
+        return self.trunk is not None and self.trunk.native
 
     def describe(self) -> dict[str, Any]:
         """Configuration it was built from."""

@@ -81,6 +81,11 @@ class Potential(nn.Module, ABC):
         """Quantities it predicts directly, beyond the energy and its derivatives."""
         return frozenset()
 
+    @property
+    def native(self) -> bool:
+        """Whether forces come from kernels of its own, and little is left for torch."""
+        return False
+
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Plain data that says what it is; with the parameters it fixes the potential. `kind` names the class of it."""
@@ -140,6 +145,11 @@ class Sum(Potential):
     def provides(self) -> frozenset[str]:
         """Union of the parts'."""
         return frozenset().union(*(part.provides for part in self.potentials))
+
+    @property
+    def native(self) -> bool:
+        """Whether all parts are."""
+        return all(part.native for part in self.potentials)
 
     def describe(self) -> dict[str, Any]:
         """The parts' descriptions."""

@@ -60,9 +60,30 @@ def invoke(library: Library, function: str, *arguments: Any) -> None:
     getattr(library, function)(*(_plain(argument) for argument in arguments))
 
 
+_granted: list[int] = []
+
+
+@contextmanager
+def threads_for_kernels() -> Iterator[None]:
+    """Within it kernels have torch's threads to themselves, and torch's own operations run on one.
+
+    For work that is nearly all kernels: torch's threads wait for its next operation in a busy loop, on the cores that
+    kernels could use.
+    """
+    threads = torch.get_num_threads()
+    _granted.append(threads)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _granted.pop()
+
+
 def threads_for(atoms: int) -> int:
     """Threads to use for that many atoms."""
-    return max(1, min(torch.get_num_threads(), atoms // _ATOMS_PER_THREAD))
+    threads = _granted[-1] if _granted else torch.get_num_threads()
+    return max(1, min(threads, atoms // _ATOMS_PER_THREAD))
 
 
 parsed = cache(KernelSpec.parse)

@@ -14,7 +14,7 @@ from groundstate.potentials.model import Head, Model, Term
 from groundstate.potentials.terms import MACEZBL, ZBL, ReferenceEnergies, ShortRange
 
 REVISION = 1
-"""Of the formulas: raised when the same weights would give other numbers, so that another model has another identity."""
+"""Of the formulas: raised when the same weights would give other numbers; then the model has another identity."""
 _DESCRIPTION = frozenset({"kind", "revision", "config", "elements", "n_theories", "zbl", "theories"})
 
 

@@ -76,6 +76,11 @@ class MACETrunk(Trunk):
         """Å"""
         return self.config.cutoff
 
+    @property
+    def native(self) -> bool:
+        """Whether it has an engine here."""
+        return engine_of(self) is not None
+
     def forward(self, system: System, geometry: Geometry) -> NodeFeatures:
         """Features after each layer; all but the last carry degrees 0 … hidden_lmax, the last is invariant.
 
