@@ -158,7 +158,9 @@ class ClassedIrrepLinear(nn.Module):
         degree = self.get_buffer("degree")
         rows = features.transpose(0, 1)[: len(degree)].index_select(1, order)  # [irrep, atom, channel]
         groups = rows.split([counts[i] for i in present], dim=1)
-        mixed = [group @ self.weight[i][degree] for i, group in zip(present, groups, strict=True)]
+        # All chosen at once: the gradient of one class of ninety is as large as that of all.
+        chosen = self.weight.index_select(0, torch.tensor(present, device=classes.device)).index_select(1, degree)
+        mixed = [group @ weight for weight, group in zip(chosen.unbind(0), groups, strict=True)]
         mixed_rows = torch.cat(mixed, dim=1).index_select(1, torch.argsort(order))
         return mixed_rows.transpose(0, 1) / math.sqrt(channels_in)
 

@@ -57,7 +57,7 @@ class MACEConfig:
     distance_transform: DistanceTransform = "covalent"
     envelope: Envelope = "cubic"
     envelope_at: EnvelopeAt = "weights"
-    radial_knots: int = 128
+    radial_knots: int = 256
     radial_smoothness: int = 1
     fade_at_contact: bool = True
     residual: bool = True

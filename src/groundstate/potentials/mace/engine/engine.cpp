@@ -66,14 +66,9 @@ struct Chunk {
   std::vector<double> inverse, slope, strength, strength_slope;
 
   void measure(const Model &model, const Batch &batch, int64_t from, int64_t to, bool first_layer, bool slopes);
-  void push_back(const Model &model, const Batch &batch, double *to_positions, double *to_cell, double *to_vectors);
+  void push_back(const Batch &batch, double *to_positions, double *to_cell, double *to_vectors);
   template <class Edges> Edges edges() const { return {ptr.data(), senders.data(), which.data(), x.data(), Y.data()}; }
 };
-
-inline void grow(int64_t n, std::initializer_list<std::vector<double> *> doubles) {
-  for (auto *v : doubles)
-    if (int64_t(v->size()) < n) v->resize(n);
-}
 
 void Chunk::measure(const Model &model, const Batch &batch, int64_t from, int64_t to, bool first_layer, bool slopes) {
   first = from, last = to;
@@ -83,7 +78,7 @@ void Chunk::measure(const Model &model, const Batch &batch, int64_t from, int64_
     const int64_t room = most + most / 4;
     senders.resize(room), edge.resize(room), which.resize(room), x.resize(room), to_x.resize(room);
     unit.resize(3 * room), Y.resize(harmonics::ROWS * room), to_Y.resize(harmonics::ROWS * room);
-    grow(room, {&inverse, &slope, &strength, &strength_slope});
+    for (auto *numbers : {&inverse, &slope, &strength, &strength_slope}) numbers->resize(room);
   }
   ptr.assign(to - from + 1, 0);
   int64_t n = 0;
@@ -129,7 +124,7 @@ void Chunk::measure(const Model &model, const Batch &batch, int64_t from, int64_
 }
 
 // Gradients by x and by Y to those by positions and cells.
-void Chunk::push_back(const Model &, const Batch &batch, double *to_positions, double *to_cell, double *to_vectors) {
+void Chunk::push_back(const Batch &batch, double *to_positions, double *to_cell, double *to_vectors) {
   for (int64_t i = first; i < last; i++) {
     const int64_t atom = batch.order[i];
     double *own = to_positions + 3 * atom, *cell = to_cell + 9 * batch.system_of[atom];
@@ -319,7 +314,7 @@ void backward_chunk(const Model &model, const Batch &batch, const Tape &tape, co
   const auto edges = chunk.edges<typename Shape::Edges>();
   Message::backward(begins, atoms, edges, {layer.table, model.intervals}, begins ? batch.initial_sent : tape.sent[t],
                     scratch.phi.data(), to_sent, chunk.to_x.data(), chunk.to_Y.data());
-  chunk.push_back(model, batch, to_positions, to_cell, to_vectors);
+  chunk.push_back(batch, to_positions, to_cell, to_vectors);
 }
 
 template <class Work> void by_chunk(int64_t first, int64_t last, const Work &work) {
@@ -389,7 +384,6 @@ extern "C" void engine_forward(const Model *model, const Batch *batch, const Tap
 extern "C" void engine_backward(const Model *model, const Batch *batch, const Tape *tape, const real *const *seeds,
                                 double *to_positions, double *to_cell, double *to_vectors) {
   const int64_t atoms = batch->atoms, threads = std::max<int64_t>(1, std::min(batch->threads, atoms));
-  static_assert(sizeof(double) == 8, "doubles");
   const int64_t room = atoms * HIDDEN_ROWS * K;
   std::vector<std::vector<real>> by_hidden(model->layers);
   std::vector<real> sent(model->layers > 1 ? room : 0), sent_after(model->layers > 2 ? room : 0);
