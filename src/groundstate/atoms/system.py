@@ -66,7 +66,7 @@ class System:
         """Where the tensors live."""
         return self.positions.device
 
-    @property
+    @cached_property
     def volume(self) -> Float[Tensor, " system"]:
         """|det cell| in Å³, whatever the handedness; 0 where a lattice vector is missing."""
         return torch.linalg.det(self.cell).abs()

@@ -71,6 +71,8 @@ def evaluate(
 
 def periodic_projector(system: System) -> Float[Tensor, "system 3 3"]:
     """Projector on the span of the periodic lattice vectors: 1 for a crystal, the plane of a slab, 0 for a molecule."""
+    if bool(system.pbc.all()) and bool((system.volume > 1e-6).all()):
+        return torch.eye(3, dtype=torch.float64, device=system.device).expand(system.n_systems, 3, 3)
     rows = system.cell.detach() * system.pbc[:, :, None]
     _, singular, right = torch.linalg.svd(rows)
     spanned = (singular > 1e-10 * singular.amax(dim=1, keepdim=True).clamp_min(1e-300)).to(rows.dtype)

@@ -1,6 +1,7 @@
 """The native engine of a trunk: features of atoms, and their gradients by positions and cell."""
 
 import ctypes
+import os
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -223,21 +224,26 @@ def _parts(trunk: "MACETrunk") -> list[tuple[dict[str, Any], str, Any]]:
     return found
 
 
-_ENGINES: "weakref.WeakKeyDictionary[MACETrunk, Engine]" = weakref.WeakKeyDictionary()
+_ENGINES: "weakref.WeakKeyDictionary[MACETrunk, tuple[Any, Engine | None]]" = weakref.WeakKeyDictionary()
 
 
 def engine_of(trunk: "MACETrunk") -> Engine | None:
     """The engine of a trunk; `None` where it has none: `MACETrunk.kernel_spec` and `engine_library` say why."""
+    embedding = trunk.embedding
+    switches = [os.environ.get(name) for name in ("GROUNDSTATE_NATIVE", "GROUNDSTATE_TARGET")]
+    state = (embedding.dtype, embedding.device, *switches)
+    known = _ENGINES.get(trunk)
+    if known is None or known[0] != state:
+        known = _ENGINES[trunk] = (state, _make(trunk))
+    return known[1]
+
+
+def _make(trunk: "MACETrunk") -> Engine | None:
     spec = trunk.kernel_spec()
     if isinstance(spec, Unavailable) or len(trunk.layers) > MOST_LAYERS:
         return None
     library = engine_library(spec)
-    if isinstance(library, Unavailable):
-        return None
-    known = _ENGINES.get(trunk)
-    if known is None or known.spec != spec:
-        known = _ENGINES[trunk] = Engine(trunk, spec, library)
-    return known
+    return None if isinstance(library, Unavailable) else Engine(trunk, spec, library)
 
 
 def engine_library(spec: KernelSpec) -> Library | Unavailable:
