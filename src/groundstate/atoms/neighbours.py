@@ -62,6 +62,8 @@ def complete_cell(single: System) -> NDArray[np.float64]:
     """Lattice rows of one structure, each non-periodic one replaced by a unit vector normal to the periodic ones."""
     rows = single.cell[0].detach().cpu().numpy().astype(np.float64).copy()
     periodic = single.pbc[0].cpu().numpy()
+    if periodic.all():
+        return rows
     rows[~periodic] = 0.0
     # The right singular vectors beyond the rank span what the periodic vectors leave free.
     free = np.linalg.svd(rows)[2][int(periodic.sum()) :]

@@ -49,8 +49,8 @@ _PARTS = frozenset(
 """Classes of the parts that are translated; a model with any other computes something else."""
 _TRANSFORMS: dict[str, DistanceTransform] = {"AgnesiTransform": "agnesi", "SoftTransform": "soft"}
 KNOTS: dict[DType, int] = {"float32": 128, "float64": 512}
-"""Intervals of quintics that change forces by about 1e-6 of their size, as float32 does, or by 1e-10; a soft transform, which is steep, is
-given twice as many. Checked: tests/zoo/test_mace_import.py"""
+"""Intervals of quintics that change forces by about 1e-6 of their size, as float32 does, or by 1e-10; a soft transform,
+which is steep, is given twice as many. Checked: tests/zoo/test_mace_import.py"""
 _ROUNDING = 1e-6
 """Relative; constants of checkpoints made in float32 carry its rounding."""
 
