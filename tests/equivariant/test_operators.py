@@ -19,7 +19,7 @@ from groundstate.equivariant.operators import (
     operators_plan,
     product,
 )
-from groundstate.equivariant.operators.reference import interpolate, message_reference, product_reference
+from groundstate.equivariant.operators.reference import interpolate, message_reference, product_reference, unpacked
 from groundstate.equivariant.operators.self_test import check_operators
 
 DOUBLE, SINGLE = KernelSpec(2, 1, 2, 32, "float64"), KernelSpec(2, 1, 2, 32, "float32")
@@ -90,7 +90,7 @@ def some_channels(function, inputs: list[Tensor], axes: list[int | None]):  # ty
 def test_message_is_the_tensor_product_summed_over_neighbours(spec: KernelSpec, degree: int) -> None:
     batch = Batch(spec, degree)
     tensor_product = TensorProduct(degree, spec.lmax, spec.lmax)
-    radial = interpolate(batch.table.double(), batch.x.double(), batch.which)
+    radial = interpolate(unpacked(batch.table.double()), batch.x.double(), batch.which).transpose(0, 1)
     edges = tensor_product(batch.h.double()[batch.senders], batch.Y.double(), radial)
     receivers = torch.repeat_interleave(torch.arange(4), batch.ptr.diff())
     expected = torch.zeros(4, *edges.shape[1:], dtype=torch.float64).index_add(0, receivers, edges)

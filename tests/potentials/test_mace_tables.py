@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from groundstate.equivariant.operators.reference import interpolate
 from groundstate.potentials.mace import MACEConfig, RadialFunctions, RadialNetwork
-from groundstate.potentials.mace.tables import RadialTables, interpolate
+from groundstate.potentials.mace.tables import RadialTables
 
 ELEMENTS = (1, 8, 14)
 
@@ -64,6 +65,13 @@ def test_nothing_from_the_cutoff_on() -> None:
     values = interpolate(tables(network), x, torch.zeros(2, dtype=torch.int64))
     assert not bool(values.any())
     assert not bool(torch.autograd.grad(values.sum(), x)[0].any())
+
+
+def test_of_a_coordinate_that_is_no_number_neither_is_the_function() -> None:
+    _, network, tables = made(16, 2)
+    values = interpolate(tables(network), torch.tensor([torch.nan, 0.5], dtype=torch.float64))
+    assert bool(values[:, 0].isnan().all())
+    assert bool(values[:, 1].isfinite().all())
 
 
 def test_only_the_tables_asked_for_are_made() -> None:

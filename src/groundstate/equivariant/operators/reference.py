@@ -10,26 +10,38 @@ from groundstate.equivariant.generator.runtime import hermite
 
 
 def interpolate(
-    table: Float[Tensor, "table knot block path kept 16"],
+    kept: Float[Tensor, "kept table knot path channel"],
     x: Float[Tensor, " edge"],
     which: Int[Tensor, " edge"] | None = None,
-) -> Float[Tensor, "edge path channel"]:
-    """Radial functions at coordinates x, of the table of each edge; 0 from x = 1 on."""
-    kept, intervals = table.shape[4], table.shape[1] - 1
-    position = x * intervals
-    knot = position.detach().floor().clamp(0, intervals - 1).long()
-    t = torch.where(x < 1, position - knot, torch.zeros_like(x))
-    first = torch.zeros_like(knot) if which is None else which.long()
-    values = table.permute(0, 1, 4, 3, 2, 5).flatten(4)  # [table, knot, kept, path, channel]
-    total = torch.zeros((), dtype=table.dtype)
-    for j, polynomial in enumerate(hermite(kept)):
-        end, derivative = divmod(j, kept)
-        weight = torch.zeros_like(t)
-        for coefficient in reversed(polynomial.coef.tolist()):
-            weight = weight * t + coefficient
-        weight = torch.where(x < 1, weight / intervals**derivative, torch.zeros_like(weight))
-        total = total + weight[:, None, None] * values[first, knot + end, derivative]
-    return total
+) -> Float[Tensor, "path edge channel"]:
+    """Tabulated functions at coordinates x, of the table of each edge; exactly 0 from x = 1 on, NaN where x is.
+
+    kept   value, slope (and curvature) by x on the knots, as `radial_table` takes them
+    """
+    numbers, tables, knots, paths, channels = kept.shape
+    position = x * (knots - 1)
+    knot = position.detach().nan_to_num().floor().clamp(0, knots - 2).long()
+    outside = x.detach() >= 1
+    t = torch.where(outside, torch.ones_like(x), position - knot)
+    rows = kept.permute(1, 2, 0, 3, 4).reshape(tables * knots, numbers, paths * channels)
+    start = knot if which is None else which.long() * knots + knot
+    total = torch.zeros((), dtype=kept.dtype, device=kept.device)
+    for end in range(2):
+        gathered = rows.index_select(0, start + end)
+        for derivative in range(numbers):
+            weight = torch.zeros_like(t)
+            for coefficient in reversed(hermite(numbers)[end * numbers + derivative].coef.tolist()):
+                weight = weight * t + coefficient
+            weight = torch.where(outside, torch.zeros_like(weight), weight / (knots - 1) ** derivative)
+            total = total + weight[:, None] * gathered[:, derivative]
+    return total.view(len(x), paths, channels).transpose(0, 1)
+
+
+def unpacked(
+    table: Float[Tensor, "table knot block path kept 16"],
+) -> Float[Tensor, "kept table knot path channel"]:
+    """Inverse of `radial_table`."""
+    return table.permute(4, 0, 1, 3, 2, 5).flatten(4)
 
 
 def message_reference(
@@ -43,13 +55,13 @@ def message_reference(
     which: Int[Tensor, " edge"] | None = None,
 ) -> Float[Tensor, "atom row channel"]:
     """`message` by einsum over all edges."""
-    radial, sent = interpolate(table, x, which), features[senders]
+    radial, sent = interpolate(unpacked(table), x, which), features[senders]
     blocks = dense_coupling(program.paths, program.lmax_features, program.lmax_harmonics)
     edges = torch.zeros(len(x), program.rows, features.shape[2], dtype=features.dtype)
     parts: list[Tensor] = [edges.new_empty(0)] * program.rows
     for p, block in enumerate(blocks):
         coupling = torch.tensor(block, dtype=features.dtype)
-        coupled = torch.einsum("mab,eac,eb->emc", coupling, sent, harmonics) * radial[:, p, None]
+        coupled = torch.einsum("mab,eac,eb->emc", coupling, sent, harmonics) * radial[p][:, None]
         for m in range(coupled.shape[1]):
             parts[program.row(p, m)] = coupled[:, m]
     receivers = torch.repeat_interleave(torch.arange(len(features)), receiver_ptr.diff())

@@ -14,9 +14,10 @@ from torch import Tensor
 from groundstate.atoms import Edges
 from groundstate.equivariant import Constant, spherical_harmonics
 from groundstate.equivariant.operators import KernelSpec, harmonics, message, product, radial_table
+from groundstate.equivariant.operators.reference import interpolate
 from groundstate.potentials.mace.radial import RadialFunctions, RadialNetwork
 from groundstate.potentials.mace.slots import Slots
-from groundstate.potentials.mace.tables import RadialTables, interpolate
+from groundstate.potentials.mace.tables import RadialTables
 
 if TYPE_CHECKING:
     from groundstate.potentials.mace.trunk import Layer

@@ -9,11 +9,10 @@ what a pair costs does not depend on the width of the network.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from groundstate.equivariant import Constant
-from groundstate.equivariant.generator.runtime import hermite
 from groundstate.potentials.mace.radial import SILU_SCALE, RadialFunctions, RadialNetwork
 
 _FIRST = 1e-3
@@ -60,31 +59,6 @@ class RadialTables(nn.Module):
                     for basis, strength in _derivatives(self._functions[0], x, table, self.kept)
                 ]
         return self._jets[tables]
-
-
-def interpolate(
-    table: Float[Tensor, "kept table knot path channel"],
-    x: Float[Tensor, " slot"],
-    which: Int[Tensor, " slot"],
-) -> Float[Tensor, "path slot channel"]:
-    """The tabulated functions at coordinates x, exactly 0 from x = 1 on; differentiable any number of times."""
-    kept, tables, knots, paths, channels = table.shape
-    position = x * (knots - 1)
-    knot = position.detach().floor().clamp(0, knots - 2).long()
-    inside = x.detach() < 1
-    t = torch.where(inside, position - knot, torch.ones_like(x))
-    rows = table.permute(1, 2, 0, 3, 4).reshape(tables * knots, kept, paths * channels)
-    start = which.long() * knots + knot
-    total = torch.zeros((), dtype=table.dtype, device=table.device)
-    for end in range(2):
-        gathered = rows.index_select(0, start + end)
-        for derivative in range(kept):
-            weight = torch.zeros_like(t)
-            for coefficient in reversed(hermite(kept)[end * kept + derivative].coef.tolist()):
-                weight = weight * t + coefficient
-            weight = torch.where(inside, weight / (knots - 1) ** derivative, torch.zeros_like(weight))
-            total = total + weight[:, None] * gathered[:, derivative]
-    return total.view(len(x), paths, channels).transpose(0, 1)
 
 
 def _derivatives(functions: RadialFunctions, x: Tensor, table: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
