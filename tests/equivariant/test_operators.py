@@ -205,6 +205,33 @@ def test_operators_can_be_traced(spec: KernelSpec) -> None:
         (*leaves, batch.ptr, batch.senders, batch.which, spec.name, 1),
         test_utils=("test_schema", "test_faketensor"),
     )
+    G, edges = batch.run(*leaves), (batch.ptr, batch.senders, batch.which)
+    for flags in ((True, True), (True, False), (False, True)):
+        torch.library.opcheck(
+            torch.ops.groundstate.message_backward.default,
+            (*leaves, *edges, G, spec.name, 1, *flags),
+            test_utils=("test_schema", "test_faketensor"),
+        )
+    h, table, x, Y = leaves
+    torch.library.opcheck(
+        torch.ops.groundstate.message_second.default,
+        (*leaves, *edges, G, h, table, x, Y, spec.name, 1, True),
+        test_utils=("test_schema", "test_faketensor"),
+    )
+    A, coefficients = G[:, : spec.products[1].features].contiguous(), torch.ones_like(h[:1, :1])
+    coefficients = coefficients.expand(1, spec.products[1].slots, -1).contiguous()
+    classes = torch.zeros(len(A), dtype=torch.int64)
+    atoms, P = (classes, torch.arange(len(A))), product(spec, 1, A, coefficients, classes)
+    torch.library.opcheck(
+        torch.ops.groundstate.product_second.default,
+        (A, coefficients, *atoms, P, A, None, spec.name, 1),
+        test_utils=("test_schema", "test_faketensor"),
+    )
+    torch.library.opcheck(
+        torch.ops.groundstate.product_backward.default,
+        (A, coefficients, *atoms, P, spec.name, 1, True),
+        test_utils=("test_schema", "test_faketensor"),
+    )
 
 
 class Network(torch.nn.Module):

@@ -63,17 +63,8 @@ def _message(
 
 
 @_message.register_fake
-def _(
-    h: Tensor,
-    table: Tensor,
-    x: Tensor,
-    Y: Tensor,
-    ptr: Tensor,
-    senders: Tensor,
-    which: Tensor | None,
-    spec: str,
-    degree: int,
-) -> Tensor:
+def _(h: Tensor, *rest: Any) -> Tensor:
+    *_, spec, degree = rest
     return h.new_empty(_shape(h, spec, degree))
 
 
@@ -117,20 +108,8 @@ def _message_backward(
 
 
 @_message_backward.register_fake
-def _(
-    h: Tensor,
-    table: Tensor,
-    x: Tensor,
-    Y: Tensor,
-    ptr: Tensor,
-    senders: Tensor,
-    which: Tensor | None,
-    G: Tensor,
-    spec: str,
-    degree: int,
-    geometry: bool,
-    parameters: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _(h: Tensor, table: Tensor, x: Tensor, Y: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    *_, geometry, parameters = rest
     return _room(h, table, x, Y, geometry, parameters)
 
 
@@ -185,23 +164,8 @@ def _message_second(
 
 
 @_message_second.register_fake
-def _(
-    h: Tensor,
-    table: Tensor,
-    x: Tensor,
-    Y: Tensor,
-    ptr: Tensor,
-    senders: Tensor,
-    which: Tensor | None,
-    G: Tensor,
-    dh: Tensor,
-    dtable: Tensor | None,
-    dx: Tensor,
-    dY: Tensor,
-    spec: str,
-    degree: int,
-    geometry: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _(h: Tensor, table: Tensor, x: Tensor, Y: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    _, _, _, G, *_, geometry = rest
     return (*_room(h, table, x, Y, geometry, True), torch.empty_like(G))
 
 

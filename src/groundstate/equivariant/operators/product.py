@@ -76,17 +76,8 @@ def _product_backward(
 
 
 @_product_backward.register_fake
-def _(
-    A: Tensor,
-    coefficients: Tensor,
-    classes: Tensor,
-    order: Tensor,
-    G: Tensor,
-    spec: str,
-    degree: int,
-    parameters: bool,
-) -> tuple[Tensor, Tensor]:
-    return _room(A, coefficients, parameters)
+def _(A: Tensor, coefficients: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    return _room(A, coefficients, rest[-1])
 
 
 def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -124,17 +115,8 @@ def _product_second(
 
 
 @_product_second.register_fake
-def _(
-    A: Tensor,
-    coefficients: Tensor,
-    classes: Tensor,
-    order: Tensor,
-    G: Tensor,
-    dA: Tensor,
-    dcoefficients: Tensor | None,
-    spec: str,
-    degree: int,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(A: Tensor, coefficients: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    _, _, G, *_ = rest
     return (torch.empty_like(G), *_room(A, coefficients, True))
 
 
