@@ -7,7 +7,8 @@ import torch
 from groundstate.atoms import System
 from groundstate.simulation import MDConfig, RelaxConfig, dynamics, minimise
 from groundstate.simulation.engine import Engine
-from groundstate.simulation.fire import Coordinates
+from groundstate.simulation.relaxation import minimise
+from groundstate.simulation.relaxation.fire import Coordinates
 from groundstate.simulation.states import choose, join, take
 
 

@@ -5,8 +5,8 @@ import torch
 
 from groundstate.atoms import System
 from groundstate.potentials import Potential, evaluate
-from groundstate.simulation.cell_filter import cell_filter
-from groundstate.simulation.fire import Coordinates
+from groundstate.simulation.relaxation.cell_filter import cell_filter
+from groundstate.simulation.relaxation.fire import Coordinates
 
 MASKS = {"all": None, "diagonal": torch.eye(3, dtype=torch.bool)}
 

@@ -11,7 +11,12 @@ from groundstate.atoms import OptionError, System
 from groundstate.atoms.units import BOLTZMANN, FEMTOSECOND
 from groundstate.potentials import Energy, Model, Potential, Term
 from groundstate.simulation import MDConfig, run_md
-from groundstate.simulation.velocities import kinetic_energy, maxwell_boltzmann, without_drift, without_rotation
+from groundstate.simulation.dynamics.velocities import (
+    kinetic_energy,
+    maxwell_boltzmann,
+    without_drift,
+    without_rotation,
+)
 from toys import fcc
 
 
@@ -132,16 +137,16 @@ def test_harmonic_positions_have_the_exact_width_at_a_coarse_time_step():
         record_every=5,
         seed=5,
     )
-    from groundstate.simulation import dynamics
+    from groundstate.simulation.dynamics import integrate
     from groundstate.simulation.engine import Engine
 
     engine = Engine(springs(stiffness), 0.1)
     start = spaced.replace(positions=spaced.positions * math.sqrt(BOLTZMANN * kelvin / stiffness))
-    state = dynamics.init(start, torch.zeros(200, dtype=torch.bool), torch.tensor([0]), config)
-    state, _ = dynamics.compute(state, engine)
+    state = integrate.init(start, torch.zeros(200, dtype=torch.bool), torch.tensor([0]), config)
+    state, _ = integrate.compute(state, engine)
     squares, kinetic = [], []
     for _ in range(config.steps):
-        state, _ = dynamics.step(state, engine, config)
+        state, _ = integrate.step(state, engine, config)
         squares.append(float((state.system.positions**2).mean()))
         kinetic.append(float(state.kinetic[0]) / (300 * BOLTZMANN * kelvin))
     frequency = math.sqrt(stiffness / 39.948) * FEMTOSECOND * timestep

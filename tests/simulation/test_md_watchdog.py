@@ -6,7 +6,7 @@ import torch
 from groundstate.atoms import OptionError, System
 from groundstate.atoms.contract import CLOSEST
 from groundstate.simulation import MDConfig, Watchdog, run_md
-from groundstate.simulation.watchdog import LineFit
+from groundstate.simulation.dynamics.watchdog import LineFit
 from toys import fcc, lennard_jones
 
 

@@ -6,7 +6,7 @@ import torch
 from groundstate.atoms import Domain, Geometry, OptionError, System
 from groundstate.potentials import Model, Potential
 from groundstate.simulation import RelaxConfig, relax
-from groundstate.simulation.minimise import NO_PROGRESS
+from groundstate.simulation.relaxation.minimise import NO_PROGRESS
 from toys import fcc, lennard_jones
 
 CONFIG = RelaxConfig(force_tolerance=0.03, cell="full", max_steps=300)

@@ -2,5 +2,6 @@
 
 from groundstate.report.figures import curves, parity, structures
 from groundstate.report.page import Page
+from groundstate.report.provenance import provenance
 
-__all__ = ["Page", "curves", "parity", "structures"]
+__all__ = ["Page", "curves", "parity", "provenance", "structures"]

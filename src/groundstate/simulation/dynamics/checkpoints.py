@@ -11,7 +11,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from groundstate.data.files import write_whole
-from groundstate.simulation.dynamics import MDState
+from groundstate.simulation.dynamics.integrate import MDState
 from groundstate.simulation.outputs import RunFolder
 from groundstate.simulation.states import join, take
 

@@ -16,17 +16,17 @@ from groundstate.atoms import Allowances, GroundstateError, OptionError, RunErro
 from groundstate.atoms.units import FEMTOSECOND
 from groundstate.data.files import write_whole
 from groundstate.potentials import Potential
-from groundstate.simulation import dynamics
-from groundstate.simulation.checkpoints import Ended, growing_files, restore, save
-from groundstate.simulation.dynamics import MDConfig, MDState
+from groundstate.simulation.dynamics import integrate
+from groundstate.simulation.dynamics.checkpoints import Ended, growing_files, restore, save
+from groundstate.simulation.dynamics.integrate import MDConfig, MDState
+from groundstate.simulation.dynamics.samples import COLUMNS, Samples
+from groundstate.simulation.dynamics.watchdog import LineFit, Vitals, drifting, examine
 from groundstate.simulation.engine import Engine
 from groundstate.simulation.frames import frame_text
 from groundstate.simulation.outputs import RunFolder, identity, input_keys, run_folder
 from groundstate.simulation.progress import Callback, Progress, silent
-from groundstate.simulation.relax import all_fixed, check_fixed, no_atoms
-from groundstate.simulation.samples import COLUMNS, Samples
+from groundstate.simulation.relaxation.relax import all_fixed, check_fixed, no_atoms
 from groundstate.simulation.states import atom_rows, take
-from groundstate.simulation.watchdog import LineFit, Vitals, drifting, examine
 
 WHAT_MAY_CHANGE = ("steps", "skin", "checkpoint_every")
 """Options with which a run may be continued although they differ: more steps, and how it is computed."""
@@ -139,7 +139,7 @@ class _Run:
         state = self._start(alive, velocities)
         while state is not None and state.step < self.config.steps:
             self.progress(Progress(state.step, self.config.steps, "steps", self._message(state)))
-            moved, errors = dynamics.step(state, self.engine, self.config)
+            moved, errors = integrate.step(state, self.engine, self.config)
             state = self._watch(state, moved, errors)
             if state is None or state.step % self.config.checkpoint_every == 0 or state.step == self.config.steps:
                 self._checkpoint(state)
@@ -172,11 +172,11 @@ class _Run:
             velocities = velocities[atom_rows(self.system, alive)] / FEMTOSECOND
         index = torch.tensor(alive, device=self.system.device)
         fixed = self.fixed[atom_rows(self.system, alive)]
-        first = dynamics.init(self.system.select(alive), fixed, index, self.config, velocities)
+        first = integrate.init(self.system.select(alive), fixed, index, self.config, velocities)
         if self.folder is not None and (saved := restore(self.folder, first)) is not None:
             return self._resume(*saved)
         self._rewind({})
-        state, errors = dynamics.compute(first, self.engine)
+        state, errors = integrate.compute(first, self.engine)
         self.first_energy = dict(zip(alive, (state.energy + state.kinetic).tolist(), strict=True))
         self.samples = {i: Samples() for i in alive}
         self.energy_lines = {i: LineFit() for i in alive}

@@ -9,9 +9,9 @@ from torch import Tensor
 from groundstate.atoms import GroundstateError, OptionError, System
 from groundstate.atoms.units import GIGAPASCAL
 from groundstate.simulation import options
-from groundstate.simulation.cell_filter import CELL_MODES, CellFilter, cell_filter
 from groundstate.simulation.engine import Engine
-from groundstate.simulation.fire import Coordinates, FireState, advance, at_rest, retreated
+from groundstate.simulation.relaxation.cell_filter import CELL_MODES, CellFilter, cell_filter
+from groundstate.simulation.relaxation.fire import Coordinates, FireState, advance, at_rest, retreated
 from groundstate.simulation.states import choose
 
 BACKOFFS = 3

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from groundstate.atoms import Allowances, GroundstateError, OptionError, StructureError, System, judge
 from groundstate.potentials import Potential, periodic_projector
-from groundstate.simulation import minimise
 from groundstate.simulation.engine import Engine
 from groundstate.simulation.frames import frame_text, read_frame
-from groundstate.simulation.minimise import Frame, RelaxConfig, RelaxState
 from groundstate.simulation.outputs import RunFolder, identity, input_keys, run_folder
 from groundstate.simulation.progress import Callback, Progress, silent
+from groundstate.simulation.relaxation import minimise
+from groundstate.simulation.relaxation.minimise import Frame, RelaxConfig, RelaxState
 from groundstate.simulation.states import atom_rows, join, take
 
 Status = Literal["converged", "max_steps", "diverged", "invalid"]

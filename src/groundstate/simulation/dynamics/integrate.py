@@ -10,8 +10,7 @@ from torch import Tensor
 from groundstate.atoms import GroundstateError, OptionError, System
 from groundstate.atoms.units import BOLTZMANN, FEMTOSECOND
 from groundstate.simulation import options
-from groundstate.simulation.engine import Engine
-from groundstate.simulation.velocities import (
+from groundstate.simulation.dynamics.velocities import (
     THERMOSTAT_STREAM,
     gaussian,
     kinetic_energy,
@@ -20,7 +19,8 @@ from groundstate.simulation.velocities import (
     without_drift,
     without_rotation,
 )
-from groundstate.simulation.watchdog import Watchdog
+from groundstate.simulation.dynamics.watchdog import Watchdog
+from groundstate.simulation.engine import Engine
 
 ENSEMBLES = ("nve", "langevin")
 

@@ -1,0 +1,45 @@
+"""What made a number: model, level of theory, precision, versions and hashes, as a report shows it."""
+
+import hashlib
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from groundstate.potentials import Potential
+
+_PACKAGES = ("groundstate", "torch", "numpy", "ase")
+
+
+def provenance(
+    potential: Potential | None = None,
+    *,
+    files: Iterable[str | Path] = (),
+    packages: Iterable[str] = (),
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Facts for `Page.facts`, plain data: identity of the model, its theory and precision, inputs by hash, versions.
+
+    files     that were read; each enters with the first 16 digits of its SHA-256
+    packages  that took part beyond the usual, e.g. `phonopy`
+    """
+    facts: dict[str, Any] = {}
+    if potential is not None:
+        facts["model"] = potential.fingerprint()
+        facts["level of theory"] = "; ".join(theory.id for theory in potential.theories) or "not stated"
+        precisions = sorted({str(p.dtype).removeprefix("torch.") for p in potential.state_dict().values()})
+        facts["precision"] = ", ".join(name for name in precisions if name.startswith("float")) or "float64"
+    for name, value in (settings or {}).items():
+        facts[name] = value
+    for file in files:
+        path = Path(file)
+        if path.is_file():
+            facts[f"input {path.name}"] = "sha256 " + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    for package in (*_PACKAGES, *packages):
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    facts["python"] = platform.python_version()
+    return facts
