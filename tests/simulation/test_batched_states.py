@@ -5,7 +5,8 @@ from dataclasses import fields
 import torch
 
 from groundstate.atoms import System
-from groundstate.simulation import MDConfig, RelaxConfig, dynamics, minimise
+from groundstate.simulation import MDConfig, RelaxConfig
+from groundstate.simulation.dynamics import integrate
 from groundstate.simulation.engine import Engine
 from groundstate.simulation.relaxation import minimise
 from groundstate.simulation.relaxation.fire import Coordinates
@@ -34,7 +35,7 @@ def test_choosing_mixes_structure_by_structure(crystal, molecule):
     batch = System.batch([crystal(1), molecule])
     config = MDConfig(steps=1, timestep_fs=1.0, temperature_K=300.0)
     none = torch.zeros(batch.n_atoms, dtype=torch.bool)
-    velocities = dynamics.init(batch, none, torch.arange(2), config).velocities
+    velocities = integrate.init(batch, none, torch.arange(2), config).velocities
     ones = Coordinates(velocities, torch.ones(2, 3, 3, dtype=torch.float64))
     twos = Coordinates(2 * velocities, 2 * ones.cell)
     mixed = choose(torch.tensor([False, True]), batch.system_index, ones, twos)
