@@ -11,13 +11,18 @@ from groundstate.atoms.units import GIGAPASCAL
 from groundstate.simulation import options
 from groundstate.simulation.engine import Engine
 from groundstate.simulation.relaxation.cell_filter import CELL_MODES, CellFilter, cell_filter
-from groundstate.simulation.relaxation.fire import Coordinates, FireState, advance, at_rest, retreated
+from groundstate.simulation.relaxation import fire, lbfgs
+from groundstate.simulation.relaxation.coordinates import Coordinates
+from groundstate.simulation.relaxation.fire import FireState
+from groundstate.simulation.relaxation.lbfgs import LbfgsState
 from groundstate.simulation.states import choose
 
+MINIMISERS = {"fire": fire, "lbfgs": lbfgs}
+"""Each with `at_rest`, `advance`, `retreated`, and a state that structures enter and leave."""
 BACKOFFS = 3
 """Retreats to the best frame before a relaxation counts as diverged."""
 ENERGY_RISE = 1.0
-"""eV per atom above the best frame that FIRE never climbs on its way down."""
+"""eV per atom above the best frame that no minimiser climbs on its way down."""
 FORCE_GROWTH, FORCE_FLOOR = 10.0, 10.0
 """A force that outgrows its start by this factor, and this many eV/Å, is a blow-up."""
 NO_PROGRESS = 100
@@ -32,6 +37,7 @@ class RelaxConfig:
                           is below it (ASE's `fmax` with FrechetCellFilter). Forces of a float32 potential are noise
                           about 1e-3 eV/Å, so smaller tolerances need float64
     max_steps             steps before a structure ends as `max_steps`
+    minimiser             `fire` (inertia) or `lbfgs` (learns the curvature)
     cell                  `fixed`, `full`, `shape` (constant volume) or `isotropic` (shape kept)
     cell_mask             which components of the strain may change, 3×3, symmetric; crystals, and slabs along the axes
     pressure_GPa          external pressure, crystals with a cell that relaxes; the enthalpy E + pV is minimised
@@ -43,6 +49,7 @@ class RelaxConfig:
 
     force_tolerance: float = 0.01
     max_steps: int = 500
+    minimiser: str = "fire"
     cell: str = "fixed"
     cell_mask: tuple[tuple[bool, bool, bool], ...] | None = None
     pressure_GPa: float = 0.0
@@ -53,6 +60,7 @@ class RelaxConfig:
 
     def __post_init__(self) -> None:
         options.one_of("cell", self.cell, CELL_MODES)
+        options.one_of("minimiser", self.minimiser, tuple(MINIMISERS))
         hint = "it is in eV/Å; 0.01 to 0.05 for structures, 1e-4 for phonons"
         options.within("force_tolerance", self.force_tolerance, 1e-10, 10.0, hint=hint)
         options.whole("max_steps", self.max_steps, 1)
@@ -116,7 +124,7 @@ class RelaxState:
     fixed: Bool[Tensor, " atom"]
     index: Int[Tensor, " system"]
     filter: CellFilter
-    fire: FireState
+    mover: FireState | LbfgsState
     force: Coordinates
     now: Frame
     best: Frame
@@ -138,10 +146,10 @@ def init(
     unknown = torch.full_like(held.n_atoms, torch.inf)
     none = torch.zeros_like(index)
     frame = Frame(start, unknown, unknown, zero.atoms, zero.cell, unknown, unknown)
-    fire = at_rest(zero, config.max_step)
+    mover = MINIMISERS[config.minimiser].at_rest(zero, config.max_step)
     calm = torch.zeros_like(index, dtype=torch.bool)
     return RelaxState(
-        system, fixed, index, held, fire, zero, frame, frame, none - 1, none, calm, unknown, unknown, none
+        system, fixed, index, held, mover, zero, frame, frame, none - 1, none, calm, unknown, unknown, none
     )
 
 
@@ -151,14 +159,15 @@ def step(state: RelaxState, engine: Engine, config: RelaxConfig) -> tuple[RelaxS
     The second value names structures that the potential itself refused.
     """
     system, owner = state.system, state.system.system_index
-    fire, shift = advance(state.fire, state.force, owner)
+    minimiser = MINIMISERS[config.minimiser]
+    mover, shift = minimiser.advance(state.mover, state.force, owner)
     there = state.now.coordinates + shift
     ratio = state.filter.volume_ratio(there)
     run_away = (ratio > config.max_volume_change) | (ratio < 1 / config.max_volume_change)
     retreat = state.blown_up | run_away
     if bool(retreat.any()):
         there = choose(retreat, owner, state.best.coordinates, there)
-        fire = choose(retreat, owner, retreated(state.fire), fire)
+        mover = choose(retreat, owner, minimiser.retreated(state.mover), mover)
     system = state.filter.place(system, there)
     want = ("energy", "forces") + (() if config.cell == "fixed" else ("strain_gradient",))
     found, errors = engine.evaluate(system, want)
@@ -173,7 +182,7 @@ def step(state: RelaxState, engine: Engine, config: RelaxConfig) -> tuple[RelaxS
     moved = replace(
         state,
         system=system,
-        fire=fire,
+        mover=mover,
         force=force,
         now=now,
         best=choose(better, owner, now, state.best),
