@@ -90,13 +90,13 @@ class Engine:
         return self._whole(system.select(part), None if graph is None else _cut(graph, system, part), want)
 
     def _one_by_one(self, system: System, want: Sequence[str]) -> Found:
-        parts, pieces = [], [range(s, s + 1) for s in range(system.n_systems)]
+        parts: list[Found] = []
         for single in system:
             try:
                 parts.append((evaluate(self.potential, single, want), {}))
             except (GroundstateError, RuntimeError, MemoryError) as error:
                 parts.append((_nothing(single, want), {0: _told(error, single.n_atoms)}))
-        return _joined(parts, pieces, want)
+        return _joined(parts, [range(s, s + 1) for s in range(system.n_systems)], want)
 
 
 def _told(error: Exception, n_atoms: int) -> GroundstateError:

@@ -69,10 +69,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The largest batch, in atoms, that memory allows; `None` where it cannot be told."""
+    """The largest batch, in atoms, that memory allows; `None` where it cannot be told. `message` is for people."""
 
     atoms: int | None
     message: str
+
+    def batch(self, device: torch.device) -> int | None:
+        """Atoms to compute together."""
+        if device.type == "cuda":
+            return self.atoms
+        return MOST_ON_CPU if self.atoms is None else min(self.atoms, MOST_ON_CPU)
 
 
 def forecast(potential: Potential, system: System, want: Sequence[str]) -> Forecast:

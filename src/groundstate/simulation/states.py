@@ -58,6 +58,8 @@ def _rebuild(combine: Callable[[str, list[Any]], Any], records: Sequence[Any]) -
     changes = {}
     for f in fields(records[0]):
         values = [getattr(record, f.name) for record in records]
+        if values[0] is None:
+            continue
         if f.type is System:
             changes[f.name] = combine("system", values)
         elif is_dataclass(values[0]):
