@@ -10,6 +10,7 @@ Options are those of `RelaxConfig`, `MDConfig` and `TrainConfig`. One bad struct
 result.
 """
 
+from groundstate.api.export import export, load_run
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
 from groundstate.api.sources import LoadedModel, load, systems, with_results
@@ -21,9 +22,11 @@ __all__ = [
     "Predicted",
     "convert",
     "evaluate",
+    "export",
     "finetune",
     "laws",
     "load",
+    "load_run",
     "md",
     "predict",
     "read",

@@ -97,7 +97,9 @@ def spglib_there() -> None:
         import spglib  # noqa: F401
     except ImportError:
         raise RunError(
-            "E-EXTRA-MISSING", "keeping symmetry needs spglib, which is not installed", fix="install it: pip install spglib"
+            "E-EXTRA-MISSING",
+            "keeping symmetry needs spglib, which is not installed",
+            fix="install it: pip install spglib",
         ) from None
 
 
