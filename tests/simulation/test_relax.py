@@ -47,6 +47,30 @@ def test_cells_of_crystals(potential, crystal, sheared, ase_twin, cell, options)
         assert max(result.max_force, result.max_cell_force) <= TIGHT
 
 
+DIAGONAL = ((True, False, False), (False, True, False), (False, False, True))
+ALONG_Z = ((False, False, False), (False, False, False), (False, False, True))
+
+
+@pytest.mark.parametrize(
+    ("ours", "ases"),
+    [
+        ({"cell": "full", "cell_mask": DIAGONAL}, {"mask": [1, 1, 1, 0, 0, 0]}),
+        ({"cell": "full", "cell_mask": ALONG_Z}, {"mask": [0, 0, 1, 0, 0, 0]}),
+        ({"cell": "isotropic", "pressure_GPa": -2.0}, {"hydrostatic_strain": True, "scalar_pressure": -2 * GIGAPASCAL}),
+        (
+            {"cell": "full", "cell_mask": DIAGONAL, "pressure_GPa": 5.0},
+            {"mask": [1, 1, 1, 0, 0, 0], "scalar_pressure": 5 * GIGAPASCAL},
+        ),
+    ],
+)
+def test_masks_and_pressures_mean_what_they_mean_in_ase(potential, sheared, ase_twin, ours, ases):
+    result = relax(sheared, potential, RelaxConfig(force_tolerance=TIGHT, max_steps=3000, **ours))[0]
+    energy, volume = ase_minimum(ase_twin(sheared), filtered=True, **ases)
+    assert result.converged
+    assert result.energy == pytest.approx(energy, abs=2e-5)
+    assert float(result.system.volume) == pytest.approx(volume, rel=3e-4)
+
+
 def test_slab_relaxes_in_its_plane_only(potential, slab, ase_twin):
     result = relax(slab, potential, RelaxConfig(force_tolerance=TIGHT, max_steps=3000, cell="full"))[0]
     energy, volume = ase_minimum(ase_twin(slab), filtered=True, mask=[1, 1, 0, 0, 0, 1])
