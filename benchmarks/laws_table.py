@@ -76,9 +76,9 @@ def markdown(records: dict[str, dict[str, Any]]) -> str:
         "",
         "Written by `benchmarks/laws_table.py`; the same command gives the same verdicts. MACE is untrained (random"
         f" weights of seed {SEED}), with the screened nuclear repulsion; public models are as published. A cell holds"
-        " the worst deviation and the tolerance in the unit of the law; repulsion counts element pairs with a hole. What"
-        " each law says and where its tolerance comes from stands in `groundstate.laws`. A model in another process is"
-        " held to float32 or float64 by the noise of its forces.",
+        " the worst deviation and the tolerance in the unit of the law; repulsion counts element pairs with a hole."
+        " What each law says and where its tolerance comes from stands in `groundstate.laws`. A model in another"
+        " process is held to float32 or float64 by the noise of its forces.",
         "",
         "| law | unit | " + " | ".join(columns) + " |",
         "|---|---|" + "---|" * len(columns),

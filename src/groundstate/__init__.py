@@ -17,12 +17,15 @@ _FROM = {
     "System": "groundstate.atoms",
     "evaluate": "groundstate.api",
     "finetune": "groundstate.api",
+    "install": "groundstate.api",
     "laws": "groundstate.api",
     "load": "groundstate.api",
     "md": "groundstate.api",
+    "model_facts": "groundstate.api",
     "predict": "groundstate.api",
     "read": "groundstate.api",
     "relax": "groundstate.api",
+    "remove": "groundstate.api",
     "train": "groundstate.api",
 }
 __all__ = sorted(_FROM)

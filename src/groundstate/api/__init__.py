@@ -10,6 +10,7 @@ Options are those of `RelaxConfig`, `MDConfig` and `TrainConfig`. One bad struct
 result.
 """
 
+from groundstate.api.installing import install, model_facts, remove
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
 from groundstate.api.sources import LoadedModel, load, systems, with_results
@@ -22,12 +23,15 @@ __all__ = [
     "convert",
     "evaluate",
     "finetune",
+    "install",
     "laws",
     "load",
     "md",
+    "model_facts",
     "predict",
     "read",
     "relax",
+    "remove",
     "systems",
     "train",
     "with_results",

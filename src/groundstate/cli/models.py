@@ -12,6 +12,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from groundstate import api, zoo
+from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
 from groundstate.cli.app import app, errors, output, show
 from groundstate.data.writers import refuse_existing
@@ -45,8 +46,8 @@ class _NameOrVerb(TyperGroup):
 
 models = typer.Typer(
     cls=_NameOrVerb,
-    subcommand_metavar="[NAME | convert …]",
-    help="Which models can be loaded; one in full when named, or converted from the file of another package.",
+    subcommand_metavar="[NAME | install … | remove … | convert …]",
+    help="Which models can be loaded; one in full when named, installed, or converted from another package's file.",
 )
 app.add_typer(models, name="models")
 
@@ -54,28 +55,49 @@ app.add_typer(models, name="models")
 @models.command("show", hidden=True)
 def show_models(
     name: Annotated[str | None, typer.Argument(help="A public model, or a model file, to show in full.")] = None,
+    licence: Annotated[str, typer.Option(help="commercial: only weights that a company may use.")] = "",
+    elements: Annotated[str, typer.Option(help="Only models that know all of these, e.g. Mg,O.")] = "",
+    charge: Annotated[bool, typer.Option("--charge", help="Only models that see the total charge.")] = False,
     as_json: opt.Json = False,
 ) -> int:
-    """Which models can be loaded, with licence, elements, theory and conditions; one in full when named."""
+    """Which models can be loaded, with state, licence, elements, theory and conditions; one in full when named."""
+    if licence not in ("", "commercial"):
+        raise OptionError("E-OPTION-UNKNOWN", f"licence '{licence}' is no filter", fix="use --licence commercial")
     if name is None:
-        rows = [card.as_dict() for card in zoo.cards().values()]
+        wanted = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
+        cards = zoo.chosen(commercial=bool(licence), elements=wanted, charge=charge)
+        rows = [{**card.as_dict(), "state": zoo.state(card).word} for card in cards]
     elif Path(name).suffix == ".safetensors":
         rows = [checkpoint.inspect(name)]
     else:
-        rows = [{**zoo.resolve(name).as_dict(), "recorded_as": zoo.recorded_as(name)}]
+        rows = [api.model_facts(name)]
     if as_json:
         show(rows)
     elif name is None:
-        table = Table(title="Public models (name one for all about it)", title_justify="left")
-        for column in ("id", "licence", "elements", "theory"):
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(row["id"], row["licence"], str(len(row["elements"].split())), row["theory"])
-        output.print(table)
+        _print_models(rows)
+        if not rows:
+            errors.print("no model meets all of this", markup=False)
     else:
         for key, value in rows[0].items():
             output.print(f"{key:<14} {_brief(value, 2000)}", markup=False, soft_wrap=True)
     return 0
+
+
+def _print_models(rows: list[dict[str, Any]]) -> None:
+    table = Table(title="Public models (name one for all about it)", title_justify="left")
+    for column in ("id", "state", "licence", "forces", "elements", "theory", "charge"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(
+            row["id"],
+            row["state"],
+            row["licence"],
+            "conservative" if row["conservative"] else "direct",
+            str(len(row["elements"].split())) if row["elements"] else "not stated",
+            row["theory"],
+            row["conditions"]["charge"],
+        )
+    output.print(table)
 
 
 @models.command("convert")

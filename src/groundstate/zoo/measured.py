@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -38,14 +37,14 @@ def as_record(potential: Potential, results: Sequence[LawResult], *, seed: int) 
 
 def results_of(record: Mapping[str, Any]) -> list[LawResult]:
     """Inverse of what `as_record` did to the results."""
-    numbers = ("measured", "tolerance")
-    return [
-        LawResult(**{key: math.nan if key in numbers and value is None else value for key, value in row.items()})
-        for row in record["results"]
-    ]
+    return [_result(row) for row in record["results"]]
 
 
-@cache
+def _result(row: Mapping[str, Any]) -> LawResult:
+    measured, tolerance = (math.nan if row[key] is None else float(row[key]) for key in ("measured", "tolerance"))
+    return LawResult(row["law"], row["passed"], measured, tolerance, row["unit"], row["detail"])
+
+
 def measured(card: Card) -> Mapping[str, Mapping[str, Any]]:
     """The records of a model by precision; empty where it was not examined."""
     found = {}
