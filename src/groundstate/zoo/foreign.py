@@ -34,6 +34,7 @@ def external_model(card: Card, precision: str | None = None) -> ExternalPotentia
         "file": str(files[0] if len(files) == 1 else files[0].parent),
         "precision": chosen,
         "device": "cpu",
+        "sees": [name for name in ("charge", "multiplicity") if card.conditions[name] != "ignores"],
     }
     worker = Worker(DRIVER, settings, python=python, name=card.name)
     cutoff = card.cutoff or _FAR

@@ -1,6 +1,7 @@
 """Serves any ASE calculator; runs in the interpreter of its package and imports nothing of groundstate.
 
-settings   `maker`: the Python file of a family beside this one, or `module:factory` importable there; the rest is what
+settings   `sees`: which of `charge` and `multiplicity` the model reads; others are not passed on, for a package may take
+           them for something else · `maker`: the Python file of a family beside this one, or `module:factory` importable there; the rest is what
            it is made from. A file has `make(settings) -> (calculator, facts)`; a factory is called with `arguments`.
 One structure that fails becomes its own refusal. Quantities, units and signs are those of ASE, which are ours but for
 the names and the order of the stress.
@@ -35,21 +36,20 @@ def made(settings: "dict[str, Any]") -> "tuple[Any, dict[str, Any]]":
     return calculator, {"calculator": maker}
 
 
-def atoms_of(structure: "dict[str, Any]") -> ase.Atoms:
+def atoms_of(structure: "dict[str, Any]", sees: "list[str]") -> ase.Atoms:
     """Charge and multiplicity travel in `info`, as the packages of this field read them."""
     atoms = ase.Atoms(
         numbers=structure["numbers"], positions=structure["positions"], cell=structure["cell"], pbc=structure["pbc"]
     )
-    if "charge" in structure:
+    if "charge" in sees and "charge" in structure:
         atoms.info["charge"] = round(float(structure["charge"]))
-    if "multiplicity" in structure:
+    if "multiplicity" in sees and "multiplicity" in structure:
         atoms.info["spin"] = int(structure["multiplicity"])
     return atoms
 
 
-def answer(calculator: Any, structure: "dict[str, Any]", want: "list[str]") -> "dict[str, Any]":
+def answer(calculator: Any, atoms: ase.Atoms, want: "list[str]") -> "dict[str, Any]":
     """One structure; nothing of the one before is reused."""
-    atoms = atoms_of(structure)
     calculator.reset()
     atoms.calc = calculator
     found: dict[str, Any] = {}
@@ -64,12 +64,13 @@ def start(settings: "dict[str, Any]") -> Any:
     """See `external/worker.py`."""
     warnings.simplefilter("ignore")
     calculator, facts = made(settings)
+    sees = settings.get("sees", ["charge", "multiplicity"])
 
     def compute(structures: "list[dict[str, Any]]", want: "list[str]") -> "list[Any]":
         answers: list[Any] = []
         for structure in structures:
             try:
-                answers.append(answer(calculator, structure, want))
+                answers.append(answer(calculator, atoms_of(structure, sees), want))
             except Exception as error:  # noqa: BLE001 — anyone's code; the failure belongs to this structure
                 answers.append(error)
         return answers
