@@ -12,6 +12,7 @@ result.
 
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
+from groundstate.api.reference import check, label
 from groundstate.api.sources import LoadedModel, load, systems, with_results
 from groundstate.api.structures import Predicted, md, predict, relax
 from groundstate.data import read
@@ -19,9 +20,11 @@ from groundstate.data import read
 __all__ = [
     "LoadedModel",
     "Predicted",
+    "check",
     "convert",
     "evaluate",
     "finetune",
+    "label",
     "laws",
     "load",
     "md",

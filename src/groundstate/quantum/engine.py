@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class Engine(Protocol):
     name      what people call it · provides: quantities it computes · domain: conditions it sees, for the contract
     """
 
-    __dataclass_fields__: Any
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def name(self) -> str: ...
@@ -69,7 +69,7 @@ def refused_as_crystal(single: System, engine: str) -> StructureError | None:
 
 
 def refused_as_molecule(single: System, engine: str, why: str) -> StructureError | None:
-    """The refusal by an engine of molecules: of periods (`why` it does not take them), of a state that is not stated."""
+    """The refusal by an engine of molecules: of periods (`why` it takes none), of a state that is not stated."""
     if bool(single.pbc.any()):
         return StructureError(
             "E-NOT-A-MOLECULE",

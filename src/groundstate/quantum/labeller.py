@@ -21,7 +21,7 @@ Step = Callable[[int, int, str], None]
 """Told after each structure: finished, of how many, a line for people."""
 
 
-def _silent(done: int, total: int, message: str) -> None:
+def silent(done: int, total: int, message: str) -> None:
     """The default: nothing is said."""
 
 
@@ -59,7 +59,7 @@ class Reference:
     folder      keeps every label; a run that was killed continues, and nothing is computed twice
     processes   structures computed at the same time · threads: of each process
     timeout_s   for one structure · retry: compute again what failed before
-    want        quantities of a label; by default energy and forces, and the stress where the engine and structure have one
+    want        quantities of a label; by default energy, forces, and the stress where engine and structure have one
     Use it as a context manager, or call `close`. Checked: tests/quantum/test_labeller.py, test_labels_survive.py
     """
 
@@ -117,7 +117,7 @@ class Reference:
         """Records in order; one that failed has no labels and says why in its tag `label_failed`."""
         return [label.as_record() for label in self.compute(systems)]
 
-    def compute(self, systems: Iterable[System], progress: Step = _silent) -> list[Label]:
+    def compute(self, systems: Iterable[System], progress: Step = silent) -> list[Label]:
         """The label of every structure, in order; `systems` is a batch, or single structures."""
         singles = [single for system in systems for single in system]
         verdicts = [self._refusal(single) for single in singles]

@@ -5,47 +5,57 @@ forces agree. Checked: tests/quantum/test_ase_engine.py
 """
 
 import importlib
+from typing import Any
 
 import ase
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
+Arrays = dict[str, Any]
+"""A structure, or an answer: arrays by name."""
 
-class NoSuchProperty(Exception):
+
+class NoSuchPropertyError(Exception):
     """The calculator does not compute what is wanted."""
 
     code = "E-PROPERTY-UNDEFINED"
 
 
-class NotConverged(Exception):
+class NotConvergedError(Exception):
     """The calculator says that its result is not converged."""
 
     code = "E-SCF-NOT-CONVERGED"
 
 
-class NoFactory(Exception):
+class NoFactoryError(Exception):
     """The factory cannot be had."""
 
     code = "E-FACTORY"
 
 
-def start(settings):
-    """A function that answers for structures with this calculator, made anew for each of them."""
-    module, _, attribute = settings["factory"].partition(":")
-    try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise NoFactory(f"'{settings['factory']}' cannot be imported ({error})") from error
+class AnyCalculator:
+    """Answers under fixed settings."""
 
-    def compute(structures, want):
-        return [_attempt(structure, want, factory, settings["keywords"]) for structure in structures]
+    def __init__(self, settings: dict[str, Any]) -> None:
+        module, _, attribute = settings["factory"].partition(":")
+        try:
+            self.factory = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise NoFactoryError(f"'{settings['factory']}' cannot be imported ({error})") from error
+        self.settings = settings
+        self.facts = {"version": f"ase {ase.__version__}"}
 
-    compute.facts = {"version": f"ase {ase.__version__}"}
-    return compute
+    def __call__(self, structures: list[Arrays], want: list[str]) -> list[Arrays | Exception]:
+        return [_attempt(structure, want, self.factory, self.settings["keywords"]) for structure in structures]
 
 
-def _attempt(structure, want, factory, keywords):
+def start(settings: dict[str, Any]) -> AnyCalculator:
+    """What `external/worker.py` asks of a driver."""
+    return AnyCalculator(settings)
+
+
+def _attempt(structure: Arrays, want: list[str], factory: Any, keywords: Arrays) -> Arrays | Exception:
     try:
         atoms = Atoms(
             structure["numbers"], structure["positions"], cell=structure["cell"], pbc=structure["pbc"].astype(bool)
@@ -53,15 +63,15 @@ def _attempt(structure, want, factory, keywords):
         atoms.calc = factory(**keywords)
         found = {name: _QUANTITIES[name](atoms) for name in want}
         if getattr(atoms.calc, "converged", None) is False:
-            return NotConverged("the calculator reports that it is not converged")
+            return NotConvergedError("the calculator reports that it is not converged")
         return found
     except PropertyNotImplementedError as error:
-        return NoSuchProperty(str(error))
+        return NoSuchPropertyError(str(error))
     except Exception as error:  # noqa: BLE001 — one structure that fails must not end the others
-        return NotConverged(str(error)) if "converge" in str(error).lower() else error
+        return NotConvergedError(str(error)) if "converge" in str(error).lower() else error
 
 
-def _energy(atoms):
+def _energy(atoms: Atoms) -> float:
     energy = atoms.get_potential_energy()
     return atoms.calc.results.get("free_energy", energy)
 

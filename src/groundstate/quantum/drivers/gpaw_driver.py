@@ -3,43 +3,49 @@
 Checked: tests/quantum/test_gpaw_engine.py
 """
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from gpaw import GPAW, PW, FermiDirac, KohnShamConvergenceError
+from gpaw import GPAW, PW, FermiDirac, KohnShamConvergenceError  # type: ignore[import-not-found, unused-ignore]
+
+Arrays = dict[str, Any]
+"""A structure, or an answer: arrays by name."""
 
 
-class NotConverged(Exception):
+class NotConvergedError(Exception):
     """The self-consistent field ended without a solution."""
 
     code = "E-SCF-NOT-CONVERGED"
 
 
-def start(settings):
-    """A function that answers for crystals under these settings."""
+class Crystals:
+    """Answers under fixed settings."""
 
-    def compute(structures, want):
-        return [_attempt(structure, want, settings) for structure in structures]
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.facts = {"version": version("gpaw"), "setups": f"gpaw-data {version('gpaw-data')}"}
 
-    try:
-        data = version("gpaw-data")
-    except PackageNotFoundError:
-        data = "unknown"
-    compute.facts = {"version": version("gpaw"), "setups": f"gpaw-data {data}"}
-    return compute
+    def __call__(self, structures: list[Arrays], want: list[str]) -> list[Arrays | Exception]:
+        return [_attempt(structure, want, self.settings) for structure in structures]
 
 
-def _attempt(structure, want, settings):
+def start(settings: dict[str, Any]) -> Crystals:
+    """What `external/worker.py` asks of a driver."""
+    return Crystals(settings)
+
+
+def _attempt(structure: Arrays, want: list[str], settings: Arrays) -> Arrays | Exception:
     try:
         return _calculate(structure, want, settings)
     except KohnShamConvergenceError as error:
-        return NotConverged(str(error) or "the self-consistent field did not converge")
+        return NotConvergedError(str(error) or "the self-consistent field did not converge")
     except Exception as error:  # noqa: BLE001 — one structure that fails must not end the others
         return error
 
 
-def _calculate(structure, want, settings):
+def _calculate(structure: Arrays, want: list[str], settings: Arrays) -> Arrays:
     atoms = Atoms(structure["numbers"], structure["positions"], cell=structure["cell"], pbc=True)
     moments = dict(settings["moments"])
     if moments:
@@ -67,7 +73,7 @@ def _calculate(structure, want, settings):
     return {name: found[name] for name in want}
 
 
-def mesh(cell, settings):
+def mesh(cell: Any, settings: Arrays) -> list[int]:
     """Points along each reciprocal vector, so that neighbours are at most `k_spacing_per_A` apart (2π included)."""
     if settings["k_mesh"] is not None:
         return settings["k_mesh"]

@@ -4,6 +4,8 @@ Settings are the fields of `engines.pyscf.PySCF`. Forces of a Kohn–Sham calcul
 they are the derivative of the energy to the last digits. Checked: tests/quantum/test_pyscf_engine.py
 """
 
+from typing import Any
+
 import numpy as np
 import pyscf
 from pyscf import cc, dft, gto, mp, scf
@@ -11,31 +13,40 @@ from pyscf.data.nist import AU2DEBYE, BOHR, HARTREE2EV
 
 CORRELATED = ("MP2", "CCSD", "CCSD(T)")
 
+Arrays = dict[str, Any]
+"""A structure, or an answer: arrays by name."""
 
-class NotConverged(Exception):
+
+class NotConvergedError(Exception):
     """The iterations ended without a solution."""
 
     code = "E-SCF-NOT-CONVERGED"
 
 
-def start(settings):
-    """A function that answers for molecules under these settings."""
+class Molecules:
+    """Answers under fixed settings."""
 
-    def compute(structures, want):
-        return [_attempt(structure, want, settings) for structure in structures]
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.facts = {"version": pyscf.__version__}
 
-    compute.facts = {"version": pyscf.__version__}
-    return compute
+    def __call__(self, structures: list[Arrays], want: list[str]) -> list[Arrays | Exception]:
+        return [_attempt(structure, want, self.settings) for structure in structures]
 
 
-def _attempt(structure, want, settings):
+def start(settings: dict[str, Any]) -> Molecules:
+    """What `external/worker.py` asks of a driver."""
+    return Molecules(settings)
+
+
+def _attempt(structure: Arrays, want: list[str], settings: Arrays) -> Arrays | Exception:
     try:
         return _calculate(structure, set(want), settings)
     except Exception as error:  # noqa: BLE001 — one molecule that fails must not end the others
         return error
 
 
-def _calculate(structure, want, settings):
+def _calculate(structure: Arrays, want: set[str], settings: Arrays) -> Arrays:
     molecule = gto.M(
         atom=[(int(z), tuple(r)) for z, r in zip(structure["numbers"], structure["positions"])],  # noqa: B905
         unit="Angstrom",
@@ -65,13 +76,13 @@ def _calculate(structure, want, settings):
     return {name: value for name, value in found.items() if name in want}
 
 
-def _core_potentials(structure, settings):
+def _core_potentials(structure: Arrays, settings: Arrays) -> str | None:
     # The def2 bases of elements beyond krypton are made for their effective core potentials.
     heavy = bool((structure["numbers"] > 36).any())
     return settings["basis"] if heavy and settings["basis"].lower().startswith("def2") else None
 
 
-def _mean_field(molecule, settings):
+def _mean_field(molecule: Any, settings: Arrays) -> Any:
     open_shell = molecule.spin != 0
     if settings["method"] in ("HF", *CORRELATED):
         field = (scf.UHF if open_shell else scf.RHF)(molecule)
@@ -89,12 +100,12 @@ def _mean_field(molecule, settings):
         field.max_cycle = settings["max_cycles"]
         field.kernel()
         if not field.converged:
-            raise NotConverged(f"the self-consistent field did not converge in 2 × {settings['max_cycles']} cycles")
+            raise NotConvergedError(f"no self-consistent field in 2 × {settings['max_cycles']} cycles")
         field = field.undo_newton()
     return field
 
 
-def _lowest(field):
+def _lowest(field: Any) -> Any:
     """The solution that is stable against rotations of its orbitals, found in at most three descents."""
     for _ in range(3):
         orbitals, _, stable, _ = field.stability(return_status=True)
@@ -103,10 +114,10 @@ def _lowest(field):
         field.kernel(field.make_rdm1(orbitals, field.mo_occ))
         if not field.converged:
             break
-    raise NotConverged("no stable solution was found: the state is not the ground state of its multiplicity")
+    raise NotConvergedError("no stable solution was found: the state is not the ground state of its multiplicity")
 
 
-def _correlated(field, want, settings):
+def _correlated(field: Any, want: set[str], settings: Arrays) -> Arrays:
     method = settings["method"]
     wave = mp.MP2(field) if method == "MP2" else cc.CCSD(field)
     if settings["frozen_core"]:
@@ -119,7 +130,7 @@ def _correlated(field, want, settings):
         wave.conv_tol, wave.conv_tol_normt, wave.max_cycle = settings["energy_tolerance_Ha"], 1e-7, 100
         wave.kernel()
         if not wave.converged:
-            raise NotConverged("the coupled-cluster amplitudes did not converge in 100 cycles")
+            raise NotConvergedError("the coupled-cluster amplitudes did not converge in 100 cycles")
         triples = wave.ccsd_t() if method == "CCSD(T)" else 0.0
         found = {"energy": wave.e_tot + triples}
         gradient = _coupled_cluster_gradient(wave, method) if "forces" in want else None
@@ -129,7 +140,7 @@ def _correlated(field, want, settings):
     return {name: value for name, value in found.items() if name in want}
 
 
-def _coupled_cluster_gradient(wave, method):
+def _coupled_cluster_gradient(wave: Any, method: str) -> Any:
     if method == "CCSD":
         return wave.nuc_grad_method()
     if isinstance(wave, cc.uccsd.UCCSD):
@@ -139,12 +150,12 @@ def _coupled_cluster_gradient(wave, method):
     return Gradients(wave)
 
 
-def _excited(field, settings):
+def _excited(field: Any, settings: Arrays) -> Arrays:
     response = field.TDDFT()
     response.nstates, response.conv_tol = settings["states"], 1e-7
     response.kernel()
     if not np.all(response.converged):
-        raise NotConverged("the excited states did not converge")
+        raise NotConvergedError("the excited states did not converge")
     return {
         "excitation_energies": np.asarray(response.e) * HARTREE2EV,
         "oscillator_strengths": np.asarray(response.oscillator_strength()),

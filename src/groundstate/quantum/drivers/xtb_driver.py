@@ -4,30 +4,40 @@ Checked: tests/quantum/test_xtb_engine.py
 """
 
 from importlib.metadata import version
+from typing import Any
 
 from tblite.exceptions import TBLiteRuntimeError
 from tblite.interface import Calculator
 
 HARTREE, BOHR = 27.211386245988, 0.529177210903
 
+Arrays = dict[str, Any]
+"""A structure, or an answer: arrays by name."""
 
-class NotConverged(Exception):
+
+class NotConvergedError(Exception):
     """The self-consistent charges ended without a solution."""
 
     code = "E-SCF-NOT-CONVERGED"
 
 
-def start(settings):
-    """A function that answers for molecules under these settings."""
+class TightBinding:
+    """Answers under fixed settings."""
 
-    def compute(structures, want):
-        return [_attempt(structure, want, settings) for structure in structures]
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.facts = {"version": version("tblite")}
 
-    compute.facts = {"version": version("tblite")}
-    return compute
+    def __call__(self, structures: list[Arrays], want: list[str]) -> list[Arrays | Exception]:
+        return [_attempt(structure, want, self.settings) for structure in structures]
 
 
-def _attempt(structure, want, settings):
+def start(settings: dict[str, Any]) -> TightBinding:
+    """What `external/worker.py` asks of a driver."""
+    return TightBinding(settings)
+
+
+def _attempt(structure: Arrays, want: list[str], settings: Arrays) -> Arrays | Exception:
     try:
         calculator = Calculator(
             settings["method"],
@@ -41,7 +51,7 @@ def _attempt(structure, want, settings):
         calculator.set("max-iter", settings["max_cycles"])
         result = calculator.singlepoint()
     except TBLiteRuntimeError as error:
-        return NotConverged(str(error)) if "converge" in str(error) else error
+        return NotConvergedError(str(error)) if "converge" in str(error) else error
     except Exception as error:  # noqa: BLE001 — one molecule that fails must not end the others
         return error
     found = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from groundstate.atoms import Domain, GroundstateError, LevelOfTheory, OptionError, StructureError, System
+from groundstate.atoms import Domain, GroundstateError, LevelOfTheory, OptionError, RunError, StructureError, System
 from groundstate.atoms.elements import symbols
 from groundstate.external import Environment
 from groundstate.quantum.engine import (
@@ -101,6 +101,15 @@ class GPAW:
 
     @property
     def python(self) -> str | None:
+        """That of its environment; RunError E-ENGINE-MISSING with the lines that make it."""
+        if not ENVIRONMENT.installed:
+            raise RunError(
+                "E-ENGINE-MISSING",
+                "gpaw is not installed",
+                why="it is GPL and compiled, and runs in an environment of its own",
+                fix=f"apt install {LIBRARIES}, then add --install to this command; or name an interpreter that has it"
+                f" in {ENVIRONMENT.variable}",
+            )
         return ENVIRONMENT.python
 
     def theory(self, facts: Mapping[str, Any]) -> LevelOfTheory:
@@ -144,11 +153,11 @@ class GPAW:
     def finer(self) -> dict[str, Engine]:
         """A denser mesh, a higher cutoff."""
         spacing = 0.7 * self.k_spacing_per_A
-        denser = (
-            replace(self, k_spacing_per_A=spacing)
-            if self.k_mesh is None
-            else replace(self, k_mesh=tuple(n + max(1, round(0.4 * n)) for n in self.k_mesh))
-        )
-        k = f"k ≤ {spacing:.3g} Å⁻¹" if self.k_mesh is None else f"k {denser.k_mesh}"
         cutoff = round(1.25 * self.cutoff_eV)
-        return {k: denser, f"cutoff {cutoff} eV": replace(self, cutoff_eV=float(cutoff))}
+        better: dict[str, Engine] = {f"cutoff {cutoff} eV": replace(self, cutoff_eV=float(cutoff))}
+        if self.k_mesh is None:
+            better[f"k ≤ {spacing:.3g} Å⁻¹"] = replace(self, k_spacing_per_A=spacing)
+        else:
+            one, two, three = (n + max(1, round(0.4 * n)) for n in self.k_mesh)
+            better[f"k {(one, two, three)}"] = replace(self, k_mesh=(one, two, three))
+        return better

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from groundstate.atoms import Domain, GroundstateError, LevelOfTheory, OptionError, System
+from groundstate.data.convert import missing_extra
 from groundstate.quantum.engine import DRIVERS, Engine, in_range, one_of, refused_as_molecule
 
 CORRELATED = ("MP2", "CCSD", "CCSD(T)")
@@ -32,8 +34,8 @@ class PySCF:
     frozen_core the usual cores are left out of correlation
     stability   look for a lower solution of the same multiplicity and take it
     states      excited states of "excitation_energies" and "oscillator_strengths" (linear-response TDDFT)
-    Open shells are unrestricted. A molecule that states no multiplicity is a singlet, or refused where its electrons are
-    odd; dioxygen is not a singlet and must say so.
+    Open shells are unrestricted. A molecule that states no multiplicity is a singlet, or refused where its electrons
+    are odd; dioxygen is not a singlet and must say so.
     """
 
     method: str = "PBE"
@@ -93,6 +95,8 @@ class PySCF:
     @property
     def python(self) -> str | None:
         """An extra of ours, so the interpreter running now."""
+        if find_spec("pyscf") is None:
+            raise missing_extra("molecules", "pyscf")
         return None
 
     def theory(self, facts: Mapping[str, Any]) -> LevelOfTheory:

@@ -1,11 +1,13 @@
-"""tblite: molecules by extended tight binding, a thousand times cheaper than density-functional theory and as far off."""
+"""tblite: molecules by extended tight binding, a thousand times cheaper than density-functional theory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from groundstate.atoms import Domain, GroundstateError, LevelOfTheory, System
+from groundstate.data.convert import missing_extra
 from groundstate.quantum.engine import DRIVERS, Engine, in_range, one_of, refused_as_molecule
 
 
@@ -44,6 +46,8 @@ class XTB:
     @property
     def python(self) -> str | None:
         """An extra of ours, so the interpreter running now."""
+        if find_spec("tblite") is None:
+            raise missing_extra("xtb", "xtb")
         return None
 
     def theory(self, facts: Mapping[str, Any]) -> LevelOfTheory:
@@ -63,4 +67,5 @@ class XTB:
 
     def finer(self) -> dict[str, Engine]:
         """Thresholds ten times tighter; nothing else can be improved in a parametrised method."""
-        return {f"accuracy {self.accuracy / 10:g}": replace(self, accuracy=self.accuracy / 10)}
+        better: dict[str, Engine] = {f"accuracy {self.accuracy / 10:g}": replace(self, accuracy=self.accuracy / 10)}
+        return better
