@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from groundstate.atoms import Domain, GroundstateError, LevelOfTheory, OptionErr
 DRIVERS = Path(__file__).parent / "drivers"
 
 
+@runtime_checkable
 class Engine(Protocol):
     """A program with its settings: a frozen dataclass whose fields, as plain data, are what its driver is started with.
 
@@ -33,8 +34,7 @@ class Engine(Protocol):
     @property
     def driver(self) -> Path: ...
 
-    @property
-    def python(self) -> str | None:
+    def interpreter(self) -> str | None:
         """Interpreter of the driver, `None` for the one running now. Raises RunError where the engine is missing."""
         ...
 

@@ -58,7 +58,7 @@ class Reference:
 
     folder      keeps every label; a run that was killed continues, and nothing is computed twice
     processes   structures computed at the same time · threads: of each process
-    timeout_s   for one structure · retry: compute again what failed before
+    timeout_s   for one structure · retry: compute again what failed before; what was killed or slow always is
     want        quantities of a label; by default energy, forces, and the stress where engine and structure have one
     Use it as a context manager, or call `close`. Checked: tests/quantum/test_labeller.py, test_labels_survive.py
     """
@@ -90,7 +90,7 @@ class Reference:
             Worker(
                 engine.driver,
                 settings(engine),
-                python=engine.python,
+                python=engine.interpreter(),
                 timeout_s=timeout_s,
                 name=engine.name,
                 environment=environment,
@@ -162,7 +162,11 @@ class Reference:
 
     def _finished(self, store: Store, keys: Sequence[str]) -> set[str]:
         known = {key: store.get(key) for key in keys}
-        return {key for key, old in known.items() if old is not None and not (self.retry and old.problem)}
+        return {key for key, old in known.items() if old is not None and not self._again(old.problem)}
+
+    def _again(self, problem: GroundstateError | None) -> bool:
+        # A calculation that was killed or took too long says nothing of its structure.
+        return problem is not None and (self.retry or problem.code.startswith("E-EXTERNAL-"))
 
     def _told(self, single: System, answered: Answered | None, refused: GroundstateError | None, known: bool) -> Label:
         if refused is not None or answered is None:
@@ -202,8 +206,12 @@ def _asked(worker: Worker, single: System, want: Sequence[str]) -> Answered:
     if isinstance(answer, GroundstateError):
         return Answered({}, answer, seconds)
     missing = [name for name in want if name not in answer]
-    wrong = [name for name, value in answer.items() if not bool(value.isfinite().all())]
-    if missing or wrong:
-        what = f"{worker.name} gave no {', '.join(missing)}" if missing else f"{', '.join(wrong)} is not finite"
+    values = {name: answer[name] for name in want if name in answer}
+    wrong = [name for name, value in values.items() if not bool(value.isfinite().all())]
+    if missing:
+        what = f"{worker.name} gave no {', '.join(missing)}"
+        return Answered({}, GroundstateError("E-EXTERNAL-MISSING", what, fix="mend its driver"), seconds)
+    if wrong:
+        what = f"{', '.join(wrong)} of {worker.name} is not finite"
         return Answered({}, GroundstateError("E-LABEL-NOT-FINITE", what, fix="look at its input by hand"), seconds)
-    return Answered(answer, None, seconds)
+    return Answered(values, None, seconds)

@@ -165,7 +165,7 @@ def _ground_state(output: str, n_atoms: int) -> Arrays:
     """Energy, forces and stress of the first data set, from its document of results."""
     document = output[output.index("--- !ResultsGS") :]
     # The echo of variables at the end has more digits than the document.
-    energy = re.search(r"^\s*etotal1?\s+(\S+)", document, re.M)
+    energy = re.search(r"^\s*etotal1?\s+(-?\d\S+)", document, re.M)
     if energy is None:
         raise ValueError("abinit printed no total energy")
     forces = _rows(document, "cartesian_forces", n_atoms) * HARTREE / BOHR

@@ -80,8 +80,7 @@ class Abinit:
     def driver(self) -> Path:
         return DRIVERS / "abinit_driver.py"
 
-    @property
-    def python(self) -> str | None:
+    def interpreter(self) -> str | None:
         """The interpreter running now; the program must be on the path."""
         if shutil.which("abinit") is None or shutil.which("anaddb") is None:
             raise RunError("E-ENGINE-MISSING", "abinit is not installed", fix="apt install abinit abinit-data")

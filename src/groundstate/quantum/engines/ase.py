@@ -15,7 +15,7 @@ class ASE:
 
     basis, pseudopotential, code    say the rest of the level, in the words of who set the calculator up
     computes                        quantities it is asked for
-    interpreter                     Python of an environment that has the calculator; this one by default
+    python                          Python of an environment that has the calculator; this one by default
     Charge and multiplicity of a structure do not reach the calculator, so that a structure that states others than 0
     and 1 is refused. Convergence is the calculator's own word: a calculator that returns unconverged numbers without
     saying so cannot be caught here.
@@ -28,7 +28,7 @@ class ASE:
     pseudopotential: str = ""
     code: str = ""
     computes: tuple[str, ...] = ("energy", "forces", "stress")
-    interpreter: str | None = None
+    python: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "computes", tuple(self.computes))
@@ -64,9 +64,8 @@ class ASE:
     def driver(self) -> Path:
         return DRIVERS / "ase_driver.py"
 
-    @property
-    def python(self) -> str | None:
-        return self.interpreter
+    def interpreter(self) -> str | None:
+        return self.python
 
     def theory(self, facts: Mapping[str, Any]) -> LevelOfTheory:
         """As its user states it."""

@@ -99,8 +99,7 @@ class GPAW:
     def driver(self) -> Path:
         return DRIVERS / "gpaw_driver.py"
 
-    @property
-    def python(self) -> str | None:
+    def interpreter(self) -> str | None:
         """That of its environment; RunError E-ENGINE-MISSING with the lines that make it."""
         if not ENVIRONMENT.installed:
             raise RunError(

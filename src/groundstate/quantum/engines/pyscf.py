@@ -92,8 +92,7 @@ class PySCF:
     def driver(self) -> Path:
         return DRIVERS / "pyscf_driver.py"
 
-    @property
-    def python(self) -> str | None:
+    def interpreter(self) -> str | None:
         """An extra of ours, so the interpreter running now."""
         if find_spec("pyscf") is None:
             raise missing_extra("molecules", "pyscf")

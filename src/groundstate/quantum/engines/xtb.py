@@ -43,8 +43,7 @@ class XTB:
     def driver(self) -> Path:
         return DRIVERS / "xtb_driver.py"
 
-    @property
-    def python(self) -> str | None:
+    def interpreter(self) -> str | None:
         """An extra of ours, so the interpreter running now."""
         if find_spec("tblite") is None:
             raise missing_extra("xtb", "xtb")
