@@ -80,8 +80,8 @@ def labelled(engine: Engine, structures: list[System], options: argparse.Namespa
 
 def gpaw(options: argparse.Namespace) -> Iterator[Value]:
     """Equations of state of silicon and magnesium oxide, PBE."""
-    silicon = GPAW(cutoff_eV=350, k_mesh=(6, 6, 6), energy="extrapolated")
-    oxide = GPAW(cutoff_eV=550, k_mesh=(4, 4, 4), energy="extrapolated", allow_coarse=True)
+    silicon = GPAW(cutoff_eV=350.0, k_mesh=(6, 6, 6), energy="extrapolated")
+    oxide = GPAW(cutoff_eV=550.0, k_mesh=(4, 4, 4), energy="extrapolated", allow_coarse=True)
     for name, lattice, engine, start, asked in (
         ("Si", "diamond", silicon, 5.47, (5.477, 89.0)),
         ("MgO", "rocksalt", oxide, 4.25, (4.255, 151.9)),
@@ -117,7 +117,9 @@ def xtb(options: argparse.Namespace) -> Iterator[Value]:
 def abinit(options: argparse.Namespace) -> Iterator[Value]:
     """Born charges, ε∞ and the LO–TO gap of magnesium oxide, PBE."""
     shifts = ((0.5, 0.5, 0.5), (0.5, 0.0, 0.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.5))
-    engine = Abinit("PBE", options.pseudopotentials, cutoff_Ha=24, k_mesh=(3, 3, 3), k_shifts=shifts, allow_coarse=True)
+    engine = Abinit(
+        "PBE", options.pseudopotentials, cutoff_Ha=24.0, k_mesh=(3, 3, 3), k_shifts=shifts, allow_coarse=True
+    )
     want = (
         "born_charges",
         "dielectric_tensor",

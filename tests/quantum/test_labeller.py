@@ -77,7 +77,7 @@ def test_what_was_killed_is_tried_again(engine, tmp_path):
 
 
 def test_refusals(engine, tmp_path):
-    with pytest.raises(OptionError, match="E-PROPERTY-UNDEFINED.*forces"):
+    with pytest.raises(OptionError, match=r"E-PROPERTY-UNDEFINED.*forces"):
         Reference(engine, want=("force",))
     with Reference(engine) as reference:
         (label,) = reference.compute([atom(0.1, 1, multiplicity=1)])

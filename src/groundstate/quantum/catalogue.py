@@ -28,7 +28,12 @@ def engine(name: str, options: Mapping[str, Any]) -> Engine:
     for option in options:
         if option not in known:
             raise OptionError("E-OPTION", f"{name} has no setting '{option}'", fix=nearest(option, known))
-    return ENGINES[name](**options)
+    return ENGINES[name](**{option: _frozen(value) for option, value in options.items()})
+
+
+def _frozen(value: Any) -> Any:
+    """Lists of a command line or a recipe as the tuples of a configuration."""
+    return tuple(_frozen(part) for part in value) if isinstance(value, list) else value
 
 
 def report() -> list[dict[str, str | None]]:

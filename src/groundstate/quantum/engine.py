@@ -52,8 +52,12 @@ class Engine(Protocol):
 
 
 def settings(engine: Engine) -> dict[str, Any]:
-    """The fields of an engine as plain data."""
-    return asdict(engine)
+    """The fields of an engine as plain data; 600 and 600.0 are one setting."""
+    given = asdict(engine)
+    return {
+        f.name: float(given[f.name]) if isinstance(f.default, float) else given[f.name]
+        for f in engine.__dataclass_fields__.values()
+    }
 
 
 def refused_as_crystal(single: System, engine: str) -> StructureError | None:

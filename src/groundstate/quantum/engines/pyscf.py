@@ -56,9 +56,9 @@ class PySCF:
         if self.basis is None:
             object.__setattr__(self, "basis", "cc-pVTZ" if self.correlated else "def2-TZVP")
         one_of("dispersion", self.dispersion, ("none", "D3(BJ)", "D4"))
-        in_range("grid_level", self.grid_level, 0, 9)
+        in_range("grid_level", float(self.grid_level), 0.0, 9.0)
         in_range("energy_tolerance_Ha", self.energy_tolerance_Ha, 1e-14, 1e-7)
-        in_range("states", self.states, 1, 100)
+        in_range("states", float(self.states), 1.0, 100.0)
         if self.correlated and self.dispersion != "none":
             raise OptionError(
                 "E-OPTION-CONFLICT",
