@@ -13,6 +13,7 @@ result.
 from groundstate.api.installing import install, model_facts, remove
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
+from groundstate.api.reference import check, label
 from groundstate.api.sources import LoadedModel, load, systems, with_results
 from groundstate.api.structures import Predicted, md, predict, relax
 from groundstate.data import read
@@ -20,10 +21,12 @@ from groundstate.data import read
 __all__ = [
     "LoadedModel",
     "Predicted",
+    "check",
     "convert",
     "evaluate",
     "finetune",
     "install",
+    "label",
     "laws",
     "load",
     "md",

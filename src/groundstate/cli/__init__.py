@@ -4,3 +4,6 @@ from groundstate.cli import installing, learning, models, structures
 from groundstate.cli.app import app, main
 
 __all__ = ["app", "installing", "learning", "main", "models", "structures"]
+from groundstate.cli import reference
+
+__all__ = ["app", "learning", "main", "models", "reference", "structures"]

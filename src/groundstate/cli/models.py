@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from typer.core import TyperGroup
 
-from groundstate import api, zoo
+from groundstate import api, quantum, zoo
 from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
 from groundstate.cli.app import app, errors, output, show
@@ -199,7 +199,7 @@ def doctor(as_json: opt.Json = False) -> int:
             packages.append({"package": package, "version": None, "install": install})
     kernels = report_kernels(standard_plans())
     if as_json:
-        show({"machine": facts, "kernels": kernels, "packages": packages})
+        show({"machine": facts, "kernels": kernels, "packages": packages, "engines": quantum.report()})
         return 0
     for key, value in facts.items():
         output.print(f"{key:<14} {value}", markup=False)
@@ -209,6 +209,9 @@ def doctor(as_json: opt.Json = False) -> int:
     for row in packages:
         state = row["version"] or f"not installed: {row['install']}"
         output.print(f"{row['package']:<18} {state}", markup=False)
+    for engine in quantum.report():
+        state = engine["version"] or f"not installed: {engine['install']}"
+        output.print(f"{engine['engine']:<18} {state} ({engine['for']})", markup=False, soft_wrap=True)
     return 0
 
 
