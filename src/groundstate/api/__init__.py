@@ -11,6 +11,7 @@ result.
 """
 
 from groundstate.api.installing import install, model_facts, remove
+from groundstate.api.export import export, load_run
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
 from groundstate.api.reference import check, label
@@ -24,11 +25,13 @@ __all__ = [
     "check",
     "convert",
     "evaluate",
+    "export",
     "finetune",
     "install",
     "label",
     "laws",
     "load",
+    "load_run",
     "md",
     "model_facts",
     "predict",
