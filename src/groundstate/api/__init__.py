@@ -10,8 +10,8 @@ Options are those of `RelaxConfig`, `MDConfig` and `TrainConfig`. One bad struct
 result.
 """
 
-from groundstate.api.installing import install, model_facts, remove
 from groundstate.api.export import export, load_run
+from groundstate.api.installing import install, model_facts, remove
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
 from groundstate.api.reference import check, label

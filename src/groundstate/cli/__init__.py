@@ -7,7 +7,6 @@ __all__ = ["app", "installing", "learning", "main", "models", "structures"]
 from groundstate.cli import reference
 
 __all__ = ["app", "learning", "main", "models", "reference", "structures"]
-from groundstate.cli import export, learning, models, structures
-from groundstate.cli.app import app, main
+from groundstate.cli import export
 
 __all__ = ["app", "export", "learning", "main", "models", "structures"]
