@@ -27,7 +27,8 @@ def cell_rescaling(state: MDState, engine: Engine, config: MDConfig) -> Step:
 
     h → h e^ε, r → r e^ε, v → v e^(−ε), which keeps phase space volume, with
     ε = (κ/3τ)(P − p) dt + √(2 kTκ/(3Vτ)) dW and P the internal pressure tensor: overdamped motion in detailed balance
-    under the invariant measure of the cells, so κ and τ set the pace only. `isotropic` keeps the trace of ε. The noise has orthonormal components in the space of symmetric tensors.
+    under the invariant measure of the cells, so κ and τ set the pace only. `isotropic` keeps the trace of ε; the noise
+    has orthonormal components in the space of symmetric tensors.
     Source: Bernetti & Bussi, J. Chem. Phys. 153, 114107 (2020) for the trace; the tensor by the same argument (compare
     Del Tatto et al., Appl. Sci. 12, 1139 (2022)).
     """
