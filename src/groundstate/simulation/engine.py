@@ -1,12 +1,21 @@
 """Forces for a batch that moves: neighbour lists reused while they are complete, failures kept to their structure."""
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from groundstate.atoms import Graph, GroundstateError, System, VerletList
 from groundstate.potentials import Potential, evaluate
+
+
+@runtime_checkable
+class Forces(Protocol):
+    """Whatever moves atoms: an engine, or a mixture of one with something else."""
+
+    def evaluate(self, system: System, want: Sequence[str]) -> tuple[dict[str, Tensor], dict[int, GroundstateError]]:
+        """Quantities of the batch, and the structures that fail."""
 
 
 class Engine:

@@ -40,8 +40,8 @@ def heat_flux(
 ) -> Float[Tensor, "3"]:
     """J of one structure, eV Å/fs; velocities Å/fs.
 
-    J = Σ_i E_i v_i + Σ_i Σ_j (r_i − r_j) (∂U_i/∂r_j · v_j), E_i = U_i + ½ m v_i², where i runs over the atoms of the cell
-    and j over all that U_i depends on, images included. With message passing these reach several cutoffs, so the
+    J = Σ_i E_i v_i + Σ_i Σ_j (r_i − r_j) (∂U_i/∂r_j · v_j), E_i = U_i + ½ m v_i², where i runs over the atoms of the
+    cell and j over all that U_i depends on, images included. With message passing these reach several cutoffs, so the
     structure is unfolded: a cluster with every atom within `depth` cutoffs, in which the derivatives are exact. With
     depth `None` it grows until the U_i of the cell agree with those of the periodic structure; a depth that is given is
     checked in the same way. For a cluster J = d/dt Σ_i r_i E_i.
@@ -92,7 +92,7 @@ def _flux(
 
 
 def _unfold(system: System, reach: float) -> tuple[System, Int[Tensor, " atom"], Bool[Tensor, " atom"]]:
-    """The atoms of the cell, where they are, and every image within `reach` of one; whose image each is; which are own."""
+    """The atoms of the cell where they are and every image within `reach`; whose image each is; which are own."""
     graph = find_neighbours(system, reach)
     images = torch.cat([graph.senders[:, None], graph.shifts], dim=1)
     shifted = images[(graph.shifts != 0).any(dim=1)].unique(dim=0)
@@ -108,12 +108,8 @@ def _unfold(system: System, reach: float) -> tuple[System, Int[Tensor, " atom"],
     lattice = torch.from_numpy(complete_cell(system))
     translation = torch.cat([torch.zeros(system.n_atoms, 3), shifted[:, 1:]]).to(torch.float64) @ lattice
     cluster = System.single(system.positions[owner] + translation, system.numbers[owner], masses=system.masses[owner])
-    given = {
-        name: getattr(system, name)
-        for name in ("charge", "multiplicity", "theory")
-        if getattr(system, name) is not None
-    }
-    return cluster.replace(**given), owner, torch.arange(count) < system.n_atoms
+    cluster = cluster.replace(charge=system.charge, multiplicity=system.multiplicity, theory=system.theory)
+    return cluster, owner, torch.arange(count) < system.n_atoms
 
 
 def _site_energies(potential: Potential, system: System) -> Float[Tensor, " atom"]:

@@ -24,7 +24,7 @@ NORMAL = (0.8, 1.2)
 class Diffusion:
     """Tracer diffusion of one element. `slope`: of log⟨r²⟩ over log t, 1 for diffusion, 2 for flight, 0 for a solid.
 
-    diffusivity, error   m²/s, standard error over blocks · window_fs: lags of the fit · note: empty where it can be used
+    diffusivity, error   m²/s, standard error over blocks · window_fs: lags of the fit · note: empty where it is usable
     """
 
     element: str
@@ -37,7 +37,7 @@ class Diffusion:
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Vibrational density of states: wavenumber cm⁻¹ · density per cm⁻¹, integrates to 3N · the part of each element."""
+    """Vibrational density of states: wavenumber cm⁻¹ · density per cm⁻¹, integrates to 3N · part of each element."""
 
     wavenumber: Float[Tensor, " frequency"]
     density: Float[Tensor, " frequency"]
@@ -61,8 +61,8 @@ def msd(trajectory: Trajectory) -> dict[str, Float[Tensor, " frame"]]:
 def diffusivity(trajectory: Trajectory, *, window: tuple[float, float] = (0.1, 0.5)) -> list[Diffusion]:
     """D = ⟨r²⟩/6τ by a line through lags within `window`, fractions of the trajectory; one per element.
 
-    The error is that of the mean over five blocks of the trajectory, each fitted at its own shorter lags. A log-log slope
-    that is not near 1 is said so in `note`: cages and free flight are not diffusion, whatever the line.
+    The error is that of the mean over five blocks of the trajectory, each fitted at its own shorter lags. A log-log
+    slope that is not near 1 is said so in `note`: cages and free flight are not diffusion, whatever the line.
     """
     first, last = (int(fraction * trajectory.n_frames) for fraction in window)
     if trajectory.n_frames < 20 * BLOCKS or not 1 <= first < last - 2:

@@ -22,8 +22,8 @@ Pair = tuple[str, str]
 class Pairs:
     """Radial distribution functions by pair of elements.
 
-    distance Å, middles of the bins · g, 1 where atoms do not know of each other · coordination: mean number of the second
-    element around the first up to the outer edge of each bin
+    distance Å, middles of the bins · g, 1 where atoms do not know of each other · coordination: mean number of the
+    second element around the first up to the outer edge of each bin
     """
 
     distance: Float[Tensor, " bin"]
@@ -33,7 +33,7 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class Angles:
-    """How often an angle occurs. angle °, middles of the bins · density per degree, integrates to 1 · angles counted."""
+    """How often an angle occurs. angle °, middles of the bins · density per degree, integrates to 1 · count: of angles"""
 
     angle: Float[Tensor, " bin"]
     density: Float[Tensor, " bin"]

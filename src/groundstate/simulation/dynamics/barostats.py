@@ -19,10 +19,10 @@ from groundstate.simulation.dynamics.config import MDConfig
 from groundstate.simulation.dynamics.state import MDState, compute, kick
 from groundstate.simulation.dynamics.velocities import CELL_STREAM, generators
 from groundstate.simulation.dynamics.verlet import Step, rescaled
-from groundstate.simulation.engine import Engine
+from groundstate.simulation.engine import Forces
 
 
-def cell_rescaling(state: MDState, engine: Engine, config: MDConfig) -> Step:
+def cell_rescaling(state: MDState, engine: Forces, config: MDConfig) -> Step:
     """Half a kick, the cell strained, velocity Verlet's other three parts, the velocities rescaled.
 
     h → h e^ε, r → r e^ε, v → v e^(−ε), which keeps phase space volume, with
@@ -55,7 +55,7 @@ def _random_strain(state: MDState, config: MDConfig) -> Float[Tensor, "system 3 
     return rate * lacking + (2 * state.thermal[:, None, None] * rate / volume).sqrt() * tensor
 
 
-def martyna_tobias_klein(state: MDState, engine: Engine, config: MDConfig) -> Step:
+def martyna_tobias_klein(state: MDState, engine: Forces, config: MDConfig) -> Step:
     """Chains, half a kick of cell and atoms, drift of both, new forces, and the same in reverse.
 
     dr/dt = v + ω r · dv/dt = F/m − (ω + tr ω/f) v · dh/dt = h ω · W dω/dt = V(P − p) + (2K/f) 1, with ω symmetric, so

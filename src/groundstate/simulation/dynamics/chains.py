@@ -10,14 +10,14 @@ from groundstate.atoms.units import FEMTOSECOND
 from groundstate.simulation.dynamics.config import MDConfig
 from groundstate.simulation.dynamics.state import LINKS, MDState, scaled
 from groundstate.simulation.dynamics.verlet import Step, verlet
-from groundstate.simulation.engine import Engine
+from groundstate.simulation.engine import Forces
 
 _OUTER = 1 / (2 - 2 ** (1 / 3))
 WEIGHTS = (_OUTER, 1 - 2 * _OUTER, _OUTER)
 """Suzuki–Yoshida, fourth order."""
 
 
-def nose_hoover(state: MDState, engine: Engine, config: MDConfig) -> Step:
+def nose_hoover(state: MDState, engine: Forces, config: MDConfig) -> Step:
     """Constant temperature: half a step of the chain, velocity Verlet, half a step of the chain.
 
     Conserved: E + `stored`. Source: Martyna, Tuckerman, Tobias & Klein, Mol. Phys. 87, 1117 (1996), §4.

@@ -12,11 +12,11 @@ from groundstate.simulation.dynamics.chains import nose_hoover, on_atoms_stored,
 from groundstate.simulation.dynamics.config import MDConfig
 from groundstate.simulation.dynamics.state import MDState, compute, init
 from groundstate.simulation.dynamics.verlet import Step, csvr, langevin, verlet
-from groundstate.simulation.engine import Engine
+from groundstate.simulation.engine import Forces
 
 __all__ = ["MDConfig", "MDState", "compute", "conserved", "init", "step"]
 
-_STEPS: dict[str, Callable[[MDState, Engine, MDConfig], Step]] = {
+_STEPS: dict[str, Callable[[MDState, Forces, MDConfig], Step]] = {
     "nve": verlet,
     "langevin": langevin,
     "csvr": csvr,
@@ -26,7 +26,7 @@ _STEPS: dict[str, Callable[[MDState, Engine, MDConfig], Step]] = {
 }
 
 
-def step(state: MDState, engine: Engine, config: MDConfig) -> Step:
+def step(state: MDState, engine: Forces, config: MDConfig) -> Step:
     """One time step; errors as in `Engine.evaluate`."""
     if config.final_temperature_K is not None:
         state = replace(state, target=config.target(state.index, state.step))

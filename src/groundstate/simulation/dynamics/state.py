@@ -16,7 +16,7 @@ from groundstate.simulation.dynamics.velocities import (
     without_drift,
     without_rotation,
 )
-from groundstate.simulation.engine import Engine
+from groundstate.simulation.engine import Forces
 
 LINKS = 3
 """Thermostats in a chain."""
@@ -140,7 +140,7 @@ def init(
     )
 
 
-def compute(state: MDState, engine: Engine, *, strained: bool = False) -> tuple[MDState, dict[int, GroundstateError]]:
+def compute(state: MDState, engine: Forces, *, strained: bool = False) -> tuple[MDState, dict[int, GroundstateError]]:
     """The state with energy and forces where the atoms are, and the strain gradient; errors as in `Engine.evaluate`."""
     want = ("energy", "forces", "strain_gradient") if strained else ("energy", "forces")
     found, errors = engine.evaluate(state.system, want)

@@ -13,12 +13,12 @@ from groundstate.atoms.units import FEMTOSECOND
 from groundstate.simulation.dynamics.config import MDConfig
 from groundstate.simulation.dynamics.state import MDState, compute, kick, scaled
 from groundstate.simulation.dynamics.velocities import RESCALING_STREAM, THERMOSTAT_STREAM, gaussian, generators
-from groundstate.simulation.engine import Engine
+from groundstate.simulation.engine import Forces
 
 Step = tuple[MDState, dict[int, GroundstateError]]
 
 
-def verlet(state: MDState, engine: Engine, config: MDConfig) -> Step:
+def verlet(state: MDState, engine: Forces, config: MDConfig) -> Step:
     """Constant energy: kick, drift, new forces, kick. The energy error is O(Δt²) and does not grow.
 
     Source: Swope et al., J. Chem. Phys. 76, 637 (1982). Checked: tests/simulation/test_md.py (Δt² law)
@@ -30,7 +30,7 @@ def verlet(state: MDState, engine: Engine, config: MDConfig) -> Step:
     return replace(moved, velocities=kick(moved, velocities, 0.5 * time)), errors
 
 
-def langevin(state: MDState, engine: Engine, config: MDConfig) -> Step:
+def langevin(state: MDState, engine: Forces, config: MDConfig) -> Step:
     """BAOAB: the bath acts in the middle of the drift, and averages over positions are exact for harmonic motion.
 
     Source: Leimkuhler & Matthews, Appl. Math. Res. Express 2013, 34. Checked: tests/simulation/test_md.py (χ² of the
@@ -45,7 +45,7 @@ def langevin(state: MDState, engine: Engine, config: MDConfig) -> Step:
     return replace(moved, velocities=kick(moved, velocities, 0.5 * time)), errors
 
 
-def csvr(state: MDState, engine: Engine, config: MDConfig) -> Step:
+def csvr(state: MDState, engine: Forces, config: MDConfig) -> Step:
     """Velocity Verlet, then stochastic rescaling of all velocities. Checked: tests/simulation/test_ensembles.py"""
     moved, errors = verlet(state, engine, config)
     return rescaled(moved, config), errors
