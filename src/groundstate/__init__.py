@@ -17,12 +17,15 @@ _FROM = {
     "System": "groundstate.atoms",
     "evaluate": "groundstate.api",
     "finetune": "groundstate.api",
+    "free_energy": "groundstate.api",
     "laws": "groundstate.api",
     "load": "groundstate.api",
     "md": "groundstate.api",
     "predict": "groundstate.api",
     "read": "groundstate.api",
+    "read_trajectory": "groundstate.api",
     "relax": "groundstate.api",
+    "thermal_conductivity": "groundstate.api",
     "train": "groundstate.api",
 }
 __all__ = sorted(_FROM)

@@ -53,19 +53,19 @@ def test_the_conserved_energy_errs_a_quarter_when_the_time_step_is_halved(potent
 
 @pytest.mark.parametrize("ensemble", ["csvr", "nose-hoover", "npt", "npt-mtk"])
 def test_kinetic_energies_are_chi_squared(potential, ensemble):
-    """16 crystals of 4 atoms, 9 degrees of freedom each, at two temperatures; samples 150 fs apart."""
+    """40 crystals of 4 atoms, 9 degrees of freedom each, at two temperatures; samples 150 fs apart."""
     kelvins = (200.0, 600.0)
     config = MDConfig(
-        steps=900,
+        steps=400,
         timestep_fs=3.0,
-        temperature_K=kelvins * 8,
+        temperature_K=kelvins * 20,
         ensemble=ensemble,
         thermostat_fs=50.0,
         barostat_fs=200.0,
         record_every=50,
         seed=4,
     )
-    results = run_md(System.batch([warm()] * 16), potential, config)
+    results = run_md(System.batch([warm()] * 40), potential, config)
     for first, kelvin in enumerate(kelvins):
         kinetic = np.concatenate([r.samples["kinetic"][3:].numpy() for r in results[first::2]])
         reduced = 2 * kinetic / (BOLTZMANN * kelvin)
@@ -95,8 +95,9 @@ def test_the_temperature_follows_a_ramp_and_a_prolonged_ramp_is_another_run(pote
     (result,) = run_md(warm(2), potential, config, output=tmp_path)
     kelvin = result.samples["temperature_K"].numpy()
     expected = 50.0 + 550.0 * np.arange(len(kelvin)) / (len(kelvin) - 1)
-    assert np.abs(kelvin - expected)[10:].mean() < 0.12 * expected.mean()
-    assert kelvin[-10:].mean() > 5 * kelvin[:10].mean()
+    # One sample of 93 degrees of freedom scatters by 15 %, 30 of them half correlated by a third of that.
+    for part in (slice(20, 50), slice(51, 81)):
+        assert kelvin[part].mean() == pytest.approx(expected[part].mean(), rel=0.15)
     longer = MDConfig(steps=500, thermostat_fs=30.0, record_every=5, **options)
     with pytest.raises(Exception, match=r"E-RUN-MISMATCH.*ramp_steps"):
         run_md(warm(2), potential, longer, output=tmp_path)

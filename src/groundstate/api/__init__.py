@@ -14,6 +14,7 @@ from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
 from groundstate.api.sources import LoadedModel, load, systems, with_results
 from groundstate.api.structures import Predicted, md, predict, relax
+from groundstate.api.trajectories import free_energy, read_trajectory, thermal_conductivity
 from groundstate.data import read
 
 __all__ = [
@@ -22,13 +23,16 @@ __all__ = [
     "convert",
     "evaluate",
     "finetune",
+    "free_energy",
     "laws",
     "load",
     "md",
     "predict",
     "read",
+    "read_trajectory",
     "relax",
     "systems",
+    "thermal_conductivity",
     "train",
     "with_results",
 ]

@@ -33,7 +33,7 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class Angles:
-    """How often an angle occurs. angle °, middles of the bins · density per degree, integrates to 1 · count: of angles"""
+    """How often angles occur. angle °, middles of bins · density per degree, integrates to 1 · count of angles"""
 
     angle: Float[Tensor, " bin"]
     density: Float[Tensor, " bin"]
