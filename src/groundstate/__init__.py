@@ -21,6 +21,7 @@ _FROM = {
     "finetune": "groundstate.api",
     "install": "groundstate.api",
     "label": "groundstate.api",
+    "free_energy": "groundstate.api",
     "laws": "groundstate.api",
     "load": "groundstate.api",
     "load_run": "groundstate.api",
@@ -28,8 +29,10 @@ _FROM = {
     "model_facts": "groundstate.api",
     "predict": "groundstate.api",
     "read": "groundstate.api",
+    "read_trajectory": "groundstate.api",
     "relax": "groundstate.api",
     "remove": "groundstate.api",
+    "thermal_conductivity": "groundstate.api",
     "train": "groundstate.api",
 }
 __all__ = sorted(_FROM)

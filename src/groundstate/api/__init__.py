@@ -17,6 +17,7 @@ from groundstate.api.models import convert, laws
 from groundstate.api.reference import check, label
 from groundstate.api.sources import LoadedModel, load, systems, with_results
 from groundstate.api.structures import Predicted, md, predict, relax
+from groundstate.api.trajectories import free_energy, read_trajectory, thermal_conductivity
 from groundstate.data import read
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "evaluate",
     "export",
     "finetune",
+    "free_energy",
     "install",
     "label",
     "laws",
@@ -36,9 +38,11 @@ __all__ = [
     "model_facts",
     "predict",
     "read",
+    "read_trajectory",
     "relax",
     "remove",
     "systems",
+    "thermal_conductivity",
     "train",
     "with_results",
 ]

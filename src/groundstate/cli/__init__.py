@@ -10,3 +10,6 @@ __all__ = ["app", "learning", "main", "models", "reference", "structures"]
 from groundstate.cli import export
 
 __all__ = ["app", "export", "learning", "main", "models", "structures"]
+from groundstate.cli import trajectories
+
+__all__ = ["app", "learning", "main", "models", "structures", "trajectories"]

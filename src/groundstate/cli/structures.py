@@ -132,9 +132,22 @@ def md(
         float, typer.Option("--timestep-fs", help="Time step, fs: 1 usual, 0.5 with hydrogen.")
     ] = 1.0,
     ensemble: Annotated[
-        str, typer.Option(help="nve (constant energy) or langevin (constant temperature).")
+        str, typer.Option(help="nve; langevin, csvr, nose-hoover (temperature); npt, npt-mtk (and pressure).")
     ] = "langevin",
     friction_per_ps: Annotated[float, typer.Option(help="Langevin coupling, 1/ps.")] = 1.0,
+    final_temperature_K: Annotated[
+        float | None, typer.Option("--final-temperature-K", help="The thermostat goes there linearly, K.")
+    ] = None,
+    thermostat_fs: Annotated[float, typer.Option(help="Relaxation time of csvr and of chains, fs.")] = 100.0,
+    pressure_GPa: Annotated[float, typer.Option("--pressure-GPa", help="External pressure, GPa.")] = 0.0,
+    cell: Annotated[
+        str, typer.Option(help="Under pressure: isotropic keeps the shape, full lets all go.")
+    ] = "isotropic",
+    barostat_fs: Annotated[float, typer.Option(help="Relaxation time of the volume, fs.")] = 1000.0,
+    compressibility_per_GPa: Annotated[
+        float, typer.Option("--compressibility-per-GPa", help="A guess; sets the pace of npt only, 1/GPa.")
+    ] = 0.01,
+    trajectory_every: Annotated[int, typer.Option(help="Steps between frames on disk; ≤ 4 fs for spectra.")] = 100,
     seed: Annotated[int, typer.Option(help="Seed of velocities and noise.")] = 0,
     model: opt.Model = opt.DEFAULT_MODEL,
     fixed_atoms: opt.FixedAtoms = "",
@@ -144,10 +157,10 @@ def md(
     ignore_multiplicity: opt.IgnoreMultiplicity = False,
     as_json: opt.Json = False,
 ) -> int:
-    """Molecular dynamics at constant energy or temperature, with a watchdog.
+    """Molecular dynamics at constant energy, temperature or pressure, with a watchdog.
 
-    The run stops where temperature, forces, distances or energy drift leave sense, keeps the last good frame and says
-    why. With `--output` trajectory and checkpoints are on disk and the same command continues.
+    The run stops where temperature, forces, distances, volume or energy drift leave sense, keeps the last good frame and
+    says why. With `--output` trajectory and checkpoints are on disk and the same command continues.
 
     `groundstate md SrTiO3.cif --steps 1000 --temperature-K 300 --output run`
     """
@@ -166,6 +179,13 @@ def md(
             timestep_fs=timestep_fs,
             ensemble=ensemble,
             friction_per_ps=friction_per_ps,
+            final_temperature_K=final_temperature_K,
+            thermostat_fs=thermostat_fs,
+            pressure_GPa=pressure_GPa,
+            cell=cell,
+            barostat_fs=barostat_fs,
+            compressibility_per_GPa=compressibility_per_GPa,
+            trajectory_every=trajectory_every,
             seed=seed,
         )
     rows = [_md_row(name, result) for name, result in zip(names, results, strict=True)]
@@ -206,10 +226,18 @@ def _md_row(name: str, result: MDResult) -> dict[str, Any]:
         "time (ps)": result.time_fs / 1000,
         "mean T (K)": result.mean_temperature_K,
         "std T (K)": result.temperature_std_K,
+        **{
+            label: float(result.samples[column].mean())
+            for column, label in _PRESSED.items()
+            if column in result.samples
+        },
         "drift (meV/atom/ps)": result.drift_meV_per_atom_ps,
         "reason": f"{result.code}: {result.reason}" if result.code else "",
         "notes": list(result.notes),
     }
+
+
+_PRESSED = {"pressure_GPa": "mean p (GPa)", "volume": "mean V (Å³)"}
 
 
 def _print_rows(title: str, rows: list[dict[str, Any]], notes: list[str]) -> None:
@@ -269,8 +297,14 @@ def _md_report(path: Path, model: str, rows: list[dict[str, Any]], results: list
     columns = [name for name in rows[0] if name != "notes"]
     page.table(columns, [[row[name] for name in columns] for row in rows])
     ran = [(name, result.samples) for name, result in zip(names, results, strict=True) if result.samples]
-    for column, label in (("temperature_K", "temperature (K)"), ("potential", "potential energy (eV)")):
-        series = {name: (samples["time_fs"].numpy(), samples[column].numpy()) for name, samples in ran[:6]}
+    drawn = {"temperature_K": "temperature (K)", "potential": "potential energy (eV)"}
+    drawn |= {"pressure_GPa": "pressure (GPa)", "volume": "volume (Å³)", "conserved": "conserved energy (eV)"}
+    for column, label in drawn.items():
+        series = {
+            name: (samples["time_fs"].numpy(), samples[column].numpy())
+            for name, samples in ran[:6]
+            if column in samples
+        }
         if series:
             data = {name: {"time_fs": x.tolist(), column: y.tolist()} for name, (x, y) in series.items()}
             page.figure(curves(series, "time (fs)", label), f"{label} along the run", data)
