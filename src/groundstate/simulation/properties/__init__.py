@@ -3,17 +3,32 @@ transport; many structures in one call, each with its result or its reason.
 """
 
 from groundstate.simulation.properties.curves import CurveFit
+from groundstate.simulation.properties.dielectric import DielectricResponse
 from groundstate.simulation.properties.elastic import ElasticConfig, ElasticTensor, elastic_tensor
 from groundstate.simulation.properties.equation_of_state import EOSConfig, EquationOfState, equation_of_state
+from groundstate.simulation.properties.lattice import PER_CM, Lattice, frequencies, read_born
+from groundstate.simulation.properties.modes import Followed, ImaginaryMode, follow_mode
 from groundstate.simulation.properties.outcome import Outcome
+from groundstate.simulation.properties.phonons import PhononConfig, Phonons, phonons
 
 __all__ = [
+    "PER_CM",
     "CurveFit",
+    "DielectricResponse",
     "EOSConfig",
     "ElasticConfig",
     "ElasticTensor",
     "EquationOfState",
+    "Followed",
+    "ImaginaryMode",
+    "Lattice",
     "Outcome",
+    "PhononConfig",
+    "Phonons",
     "elastic_tensor",
     "equation_of_state",
+    "follow_mode",
+    "frequencies",
+    "phonons",
+    "read_born",
 ]

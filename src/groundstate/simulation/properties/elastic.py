@@ -1,7 +1,7 @@
 """Elastic constants from stress against strain, all strains of all crystals in one batch.
 
-A crystal at its minimum (or at a given pressure) is strained by ±δ and ±δ/2 in each of six symmetric strains ε, with the
-deformation F = 1 + ε. With Cauchy stress σ,
+A crystal at its minimum (or at a given pressure) is strained by ±δ and ±δ/2 in each of six symmetric strains ε,
+F = 1 + ε being the deformation. With Cauchy stress σ,
 
     C_ij = ∂σ_i/∂ε_j,    Richardson's (4 C(δ/2) − C(δ))/3 of the central differences.
 
