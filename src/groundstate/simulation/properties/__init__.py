@@ -10,9 +10,16 @@ from groundstate.simulation.properties.lattice import PER_CM, Lattice, frequenci
 from groundstate.simulation.properties.modes import Followed, ImaginaryMode, follow_mode
 from groundstate.simulation.properties.outcome import Outcome
 from groundstate.simulation.properties.phonons import PhononConfig, Phonons, phonons
+from groundstate.simulation.properties.quasi_harmonic import QHAConfig, ThermalExpansion, quasi_harmonic
+from groundstate.simulation.properties.thermal_conductivity import (
+    ConductivityConfig,
+    ThermalConductivity,
+    thermal_conductivity,
+)
 
 __all__ = [
     "PER_CM",
+    "ConductivityConfig",
     "CurveFit",
     "DielectricResponse",
     "EOSConfig",
@@ -25,10 +32,15 @@ __all__ = [
     "Outcome",
     "PhononConfig",
     "Phonons",
+    "QHAConfig",
+    "ThermalConductivity",
+    "ThermalExpansion",
     "elastic_tensor",
     "equation_of_state",
     "follow_mode",
     "frequencies",
     "phonons",
+    "quasi_harmonic",
     "read_born",
+    "thermal_conductivity",
 ]

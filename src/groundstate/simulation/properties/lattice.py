@@ -19,6 +19,7 @@ from torch import Tensor
 
 from groundstate.atoms import DataError, System
 from groundstate.atoms.elements import symbols
+from groundstate.atoms.units import COULOMB
 from groundstate.simulation.properties.dielectric import DielectricResponse
 from groundstate.simulation.properties.symmetry import library, optional
 
@@ -67,6 +68,7 @@ def with_constants(lattice: Lattice) -> Any:
             phonon.nac_params = {
                 "born": lattice.dielectric.born_charges.numpy()[_unit_atoms(phonon)],
                 "dielectric": lattice.dielectric.epsilon.numpy(),
+                "factor": COULOMB,
             }
     return phonon
 

@@ -55,7 +55,7 @@ def spectrum_of(
     phonon: Any, points: int, mesh_length: float, temperatures_K: Sequence[float], tolerance_THz: float
 ) -> tuple[Bands, Spectrum, Thermal]:
     """All three, of a `Phonopy` with force constants."""
-    bands = _bands(phonon, points)
+    bands = bands_of(phonon, points)
     with library():
         mesh = phonon.run_mesh(mesh_length, is_gamma_center=True)
         total = phonon.run_total_dos()
@@ -75,7 +75,8 @@ def spectrum_of(
     return bands, density, thermal
 
 
-def _bands(phonon: Any, points: int) -> Bands:
+def bands_of(phonon: Any, points: int) -> Bands:
+    """Frequencies along the path, `points` to a segment."""
     seekpath = optional("seekpath", "the path of high symmetry")
     primitive = phonon.primitive
     reciprocal = np.linalg.inv(np.array(primitive.cell)).T
