@@ -11,7 +11,8 @@ from groundstate.potentials import checkpoint
 from groundstate.potentials.mace import MACEConfig, build
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "oxides"
-VERBS = ("predict", "relax", "md", "train", "finetune", "evaluate", "laws", "models", "doctor")
+PROPERTIES = ("eos", "elastic", "phonons", "expansion", "conductivity")
+VERBS = ("predict", "relax", "md", "train", "finetune", "evaluate", "laws", "models", "doctor", *PROPERTIES)
 Run = Callable[..., tuple[int, str, str]]
 
 

@@ -12,6 +12,7 @@ result.
 
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
+from groundstate.api.properties import elastic, eos, follow_mode, phonons, thermal_conductivity, thermal_expansion
 from groundstate.api.sources import LoadedModel, load, systems, with_results
 from groundstate.api.structures import Predicted, md, predict, relax
 from groundstate.data import read
@@ -20,15 +21,21 @@ __all__ = [
     "LoadedModel",
     "Predicted",
     "convert",
+    "elastic",
+    "eos",
     "evaluate",
     "finetune",
+    "follow_mode",
     "laws",
     "load",
     "md",
+    "phonons",
     "predict",
     "read",
     "relax",
     "systems",
+    "thermal_conductivity",
+    "thermal_expansion",
     "train",
     "with_results",
 ]
