@@ -30,15 +30,13 @@ def eos_row(value: EquationOfState | None) -> dict[str, Any]:
     """Minimum and curvature."""
     columns: tuple[Column, ...] = (
         ("space group", lambda v: v.space_group),
-        ("V0 (Å³)", lambda v: v.best.volume),
+        ("V (Å³)", lambda v: v.best.volume),
         ("a (Å)", lambda v: v.lengths[0]),
         ("c (Å)", lambda v: v.lengths[2]),
-        ("E0 (eV/atom)", lambda v: v.best.energy / v.n_atoms),
         ("B (GPa)", lambda v: v.best.bulk_modulus_GPa),
-        ("± fit (GPa)", lambda v: v.best.bulk_modulus_error_GPa),
-        ("± form (GPa)", lambda v: v.form_error_GPa),
+        ("± (GPa)", lambda v: v.best.bulk_modulus_error_GPa),
         ("B'", lambda v: v.best.bulk_prime),
-        ("residual (meV/atom)", lambda v: 1e3 * v.best.residual / v.n_atoms),
+        ("off (meV/atom)", lambda v: 1e3 * v.best.residual / v.n_atoms),
     )
     return _row(columns, value)
 
@@ -80,11 +78,9 @@ def elastic_row(value: ElasticTensor | None) -> dict[str, Any]:
         ("C11 (GPa)", lambda v: float(v.constants[0, 0])),
         ("C12 (GPa)", lambda v: float(v.constants[0, 1])),
         ("C44 (GPa)", lambda v: float(v.constants[3, 3])),
-        ("largest error (GPa)", lambda v: float(v.errors.max())),
+        ("± (GPa)", lambda v: float(v.errors.max())),
         ("K Hill (GPa)", average("bulk_hill")),
         ("G Hill (GPa)", average("shear_hill")),
-        ("E (GPa)", average("young")),
-        ("Poisson", average("poisson")),
         ("stable", lambda v: "yes" if v.stable else "no"),
     )
     return _row(columns, value)
@@ -104,17 +100,14 @@ def elastic_page(page: Page, name: str, value: ElasticTensor) -> None:
 
 
 def phonon_row(value: Phonons | None) -> dict[str, Any]:
-    """What tells a stable crystal, and its zone-centre modes."""
+    """What tells a stable crystal; its optical modes at Γ approached along x; heat capacity per atom."""
     columns: tuple[Column, ...] = (
         ("space group", lambda v: v.space_group),
-        ("supercell atoms", lambda v: v.supercell_atoms),
-        ("displacements", lambda v: v.displacements),
         ("stable", lambda v: "yes" if v.stable else "no"),
-        ("lowest (THz)", lambda v: float(v.bands.frequencies_THz.min())),
-        ("highest (THz)", lambda v: float(v.bands.frequencies_THz.max())),
-        ("Γ optical (cm⁻¹)", lambda v: _listed(v.gamma_THz[3:])),
-        ("Γ along x (cm⁻¹)", lambda v: _listed(v.gamma_directions_THz[0, 3:])),
-        ("C_V 300 K (k_B/atom)", _heat_at_300),
+        ("min (THz)", lambda v: float(v.bands.frequencies_THz.min())),
+        ("max (THz)", lambda v: float(v.bands.frequencies_THz.max())),
+        ("Γ (cm⁻¹)", lambda v: _listed(v.gamma_directions_THz[0, 3:])),
+        ("C_V 300 K (k_B)", _heat_at_300),
         ("border of Φ", lambda v: v.boundary),
     )
     return _row(columns, value)
