@@ -14,6 +14,7 @@ from groundstate.api.export import export, load_run
 from groundstate.api.installing import install, model_facts, remove
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
+from groundstate.api.properties import elastic, eos, follow_mode, phonons, thermal_conductivity, thermal_expansion
 from groundstate.api.reference import check, label
 from groundstate.api.sources import LoadedModel, load, systems, with_results
 from groundstate.api.structures import Predicted, md, predict, relax
@@ -25,9 +26,12 @@ __all__ = [
     "Predicted",
     "check",
     "convert",
+    "elastic",
+    "eos",
     "evaluate",
     "export",
     "finetune",
+    "follow_mode",
     "free_energy",
     "install",
     "label",
@@ -36,6 +40,7 @@ __all__ = [
     "load_run",
     "md",
     "model_facts",
+    "phonons",
     "predict",
     "read",
     "read_trajectory",
@@ -43,6 +48,7 @@ __all__ = [
     "remove",
     "systems",
     "thermal_conductivity",
+    "thermal_expansion",
     "train",
     "with_results",
 ]

@@ -13,3 +13,6 @@ __all__ = ["app", "export", "learning", "main", "models", "structures"]
 from groundstate.cli import trajectories
 
 __all__ = ["app", "learning", "main", "models", "structures", "trajectories"]
+from groundstate.cli import properties
+
+__all__ = ["app", "learning", "main", "models", "properties", "structures"]

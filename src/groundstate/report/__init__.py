@@ -2,6 +2,7 @@
 
 from groundstate.report.figures import curves, parity, structures
 from groundstate.report.page import Page
+from groundstate.report.phonon_figures import bands
 from groundstate.report.provenance import provenance
 
-__all__ = ["Page", "curves", "parity", "provenance", "structures"]
+__all__ = ["Page", "bands", "curves", "parity", "provenance", "structures"]
