@@ -21,7 +21,7 @@ SADDLES = ((-0.822001, 0.624313, -40.664844), (0.212487, 0.292988, -72.248940))
 class MullerBrown(Term):
     """The surface of Müller and Brown (Theor. Chim. Acta 53, 75 (1979)) felt by every atom: x, y in Å, z harmonic."""
 
-    cutoff = 0.1
+    cutoff = 3.0
     reaches_contact = True
 
     def forward(self, system: System, geometry: Geometry, outputs: Mapping[str, Tensor]) -> Energy:

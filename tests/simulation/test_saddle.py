@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analytic_surfaces import SADDLES, SCALE, atom, muller_brown, vacancy_hop
+from analytic_surfaces import MINIMA, SADDLES, SCALE, atom, muller_brown, vacancy_hop
 from groundstate.atoms import OptionError, System
 from groundstate.potentials import hessian
 from groundstate.simulation import RelaxConfig, relax
@@ -28,9 +28,8 @@ def test_dimers_find_the_saddles_of_muller_and_brown():
 
 
 def test_a_search_that_climbs_away_is_given_up():
-    config = SaddleConfig(max_steps=200, max_rise=1.0)
-    uphill = torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64)
-    (result,) = find_saddles(atom(-0.55, 2.2), muller_brown(), config, modes=uphill)
+    uphill = torch.tensor([[-0.3, -0.9, 0.0]], dtype=torch.float64)
+    (result,) = find_saddles(atom(*MINIMA[0]), muller_brown(), SaddleConfig(max_rise=0.3), modes=uphill)
     assert (result.status, result.code) == ("diverged", "E-SADDLE-LOST")
 
 

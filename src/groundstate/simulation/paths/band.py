@@ -113,7 +113,8 @@ def band_forces(
     """F⊥ + (k₊|R₊ − R| − k₋|R − R₋|)τ̂ for each image between the ends; the climbing one F − 2(F·τ̂)τ̂, without springs.
 
     springs  constant of the spring that leads to each image, eV/Å² (the first is not used)
-    Source: Henkelman, Jónsson, J. Chem. Phys. 113, 9978 (2000), eq. 12; Henkelman, Uberuaga, Jónsson, ibid. 9901, eq. 5.
+    Source: Henkelman, Jónsson, J. Chem. Phys. 113, 9978 (2000), eq. 12; Henkelman, Uberuaga, Jónsson, ibid. 9901
+    (2000), eq. 5.
     """
     tangent = tangents(bands, energy)
     up, down = bands.steps()

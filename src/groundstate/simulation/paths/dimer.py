@@ -13,6 +13,9 @@ from groundstate.simulation.relaxation.fire import Coordinates, FireState, advan
 SEPARATION = 0.01
 """Å from the centre of the dimer to its other end."""
 
+SMALLEST_TURN = 0.02
+"""Angle in which a turn is not worth an evaluation, and the interpolation of forces would divide by its sine."""
+
 
 @dataclass(frozen=True, eq=False)
 class DimerState:
@@ -138,20 +141,19 @@ def _turned(
         curvature = -_dot(slope, mode, owner, count)
         twist = slope + curvature[owner, None] * mode
         torque = _dot(twist, twist, owner, count).sqrt()
-        turning_on = torque > turning.tolerance
-        if turn == turning.most or not bool(turning_on.any()):
-            break
         axis = twist / torque.clamp_min(1e-300)[owner, None]
         b = -_dot(slope, axis, owner, count)
         trial = -0.5 * torch.atan(b / curvature.abs().clamp_min(1e-12))
+        turning_on = (torque > turning.tolerance) & (trial.abs() > SMALLEST_TURN)
+        if turn == turning.most or not bool(turning_on.any()):
+            break
         turned = at(_rotated(mode, axis, trial, owner))
         there = _rotated(mode, axis, trial, owner)
         a = (curvature + _dot((turned - forces) / SEPARATION, there, owner, count) + b * torch.sin(2 * trial)) / (
             1 - torch.cos(2 * trial)
         ).clamp_min(1e-12)
         best = 0.5 * torch.atan2(-b, -a)
-        share = torch.sin(trial)
-        share = torch.where(share.abs() < 1e-9, torch.full_like(share, 1e-9), share)
+        share = torch.where(turning_on, torch.sin(trial), torch.ones_like(trial))
         rest = 1 - torch.cos(best) - torch.sin(best) * torch.tan(trial / 2)
         near = (torch.sin(trial - best) / share)[owner, None] * end + (torch.sin(best) / share)[owner, None] * turned
         mode = choose_rows(turning_on, owner, _rotated(mode, axis, best, owner), mode)

@@ -1,4 +1,4 @@
-"""The two ends of a path: that they are the same atoms in the same cell, and how each atom gets from one to the other."""
+"""The two ends of a path: that they are the same atoms in one cell, and how each atom gets from one to the other."""
 
 import torch
 from jaxtyping import Bool, Float

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from groundstate.atoms import Allowances, GroundstateError, OptionError, StructureError, System, judge
+from groundstate.atoms import Allowances, GroundstateError, OptionError, StructureError, System, check, judge
 from groundstate.potentials import Potential
 from groundstate.simulation import options
 from groundstate.simulation.engine import Engine
@@ -26,7 +26,7 @@ from groundstate.simulation.paths.work import computed, packed
 from groundstate.simulation.progress import Callback, Progress, silent
 from groundstate.simulation.relaxation import RelaxConfig, relax
 from groundstate.simulation.relaxation.relax import all_fixed, check_fixed, no_atoms
-from groundstate.simulation.states import take
+from groundstate.simulation.states import join, take
 
 Status = Literal["converged", "max_steps", "diverged", "invalid"]
 HOW_COMPUTED = ("skin", "max_atoms_per_batch", "checkpoint_every")
@@ -220,24 +220,16 @@ class _Paths:
                 (self.starts if name == "start" else self.ends)[i] = result.system
 
     def _admitted(self, i: int) -> BandState | None:
-        """The band of a path before its first step, or as the last checkpoint has it."""
+        """The band of a path before its first step, or as the last checkpoint has it; `None` where it is refused."""
         if i in self.results:
             return None
         start, end, fixed = self.starts[i], self.ends[i], self.fixed[i]
-        if bool(fixed.all()):
-            return self._refuse(i, all_fixed())
-        for name, single in (("start", start), ("end", end)):
-            verdict = judge(single, self.potential.domain, self.allow)[0]
-            if verdict.problems:
-                return self._refuse(i, verdict.problems[0])
-            self.notes[i] += [f"{name}: {note}" for note in verdict.notes]
-        if problem := mismatch(start, end, fixed):
-            return self._refuse(i, problem)
-        self.warnings[i] += remarks(start, end, fixed)
         try:
+            self._examine(i)
             at_ends = computed(System.batch([start, end]), self.potential, None)
         except GroundstateError as error:
-            return self._refuse(i, error)
+            self._refuse(i, error)
+            return None
         self._judge_ends(i, at_ends["forces"])
         guess = interpolate(start, end, fixed, self.config.images, self.config.interpolation)
         energy = torch.zeros(1, self.config.images + 2, dtype=torch.float64, device=start.device)
@@ -247,6 +239,17 @@ class _Paths:
             band_of(start, guess), held, torch.tensor([i], device=start.device), energy, self.config.max_step
         )
         return self.store.continued(i, state)
+
+    def _examine(self, i: int) -> None:
+        """Raise why no path joins the ends; note what is doubtful."""
+        start, end, fixed = self.starts[i], self.ends[i], self.fixed[i]
+        if bool(fixed.all()):
+            raise all_fixed()
+        for name, single in (("start", start), ("end", end)):
+            self.notes[i] += [f"{name}: {note}" for note in check(single, self.potential.domain, self.allow)]
+        if problem := mismatch(start, end, fixed):
+            raise problem
+        self.warnings[i] += remarks(start, end, fixed)
 
     def _judge_ends(self, i: int, forces: Tensor) -> None:
         free = ~self.fixed[i]
@@ -259,8 +262,6 @@ class _Paths:
                 )
 
     def _run_together(self, group: Sequence[BandState]) -> None:
-        from groundstate.simulation.states import join
-
         state: BandState | None = join(list(group))
         engine = Engine(self.potential, self.config.skin)
         done = 0

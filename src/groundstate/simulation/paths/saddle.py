@@ -312,6 +312,6 @@ class _Searches:
         system, mode = self.system[i], None
         if "frame" in line and self.folder is not None:
             system, (mode,) = read_frame(self.folder.frame(line["frame"]), system)
-        kept = {name: line[name] for name in _NUMBERS}
-        words = {"notes": tuple(line["notes"]), "warnings": tuple(line["warnings"])}
-        return SaddleResult(index=i, system=system, mode=mode, record=line["record"], **words, **kept)
+        kept: dict[str, Any] = {name: line[name] for name in _NUMBERS}
+        kept |= {"notes": tuple(line["notes"]), "warnings": tuple(line["warnings"])}
+        return SaddleResult(index=i, system=system, mode=mode, record=line["record"], **kept)

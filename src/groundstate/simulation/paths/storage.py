@@ -66,9 +66,10 @@ class PathStore:
         kept: dict[str, Any] = {name: line[name] for name in _NUMBERS}
         kept |= {"notes": tuple(line["notes"]), "warnings": tuple(line["warnings"]), "images": None}
         kept["profile"] = None if line["profile"] is None else Profile(**_tensors(line["profile"]))
-        modes = line["modes"]
-        negative = None if modes is None else modes.pop("negative")
-        kept["modes"] = None if modes is None else Modes(**_tensors(modes), negative=negative)
+        kept["modes"] = None
+        if line["modes"] is not None:
+            numbers = {name: value for name, value in line["modes"].items() if name != "negative"}
+            kept["modes"] = Modes(**_tensors(numbers), negative=int(line["modes"]["negative"]))
         if "frame" in line:
             rows = self.folder.frame(line["frame"]).splitlines(keepends=True)
             size = start.n_atoms + 2
