@@ -15,15 +15,21 @@ _FROM = {
     "GroundstateError": "groundstate.atoms",
     "LevelOfTheory": "groundstate.atoms",
     "System": "groundstate.atoms",
+    "adsorb": "groundstate.api",
     "evaluate": "groundstate.api",
     "finetune": "groundstate.api",
     "laws": "groundstate.api",
     "load": "groundstate.api",
     "md": "groundstate.api",
+    "neb": "groundstate.api",
     "predict": "groundstate.api",
     "read": "groundstate.api",
     "relax": "groundstate.api",
+    "saddle": "groundstate.api",
+    "surface": "groundstate.api",
     "train": "groundstate.api",
+    "vacancy": "groundstate.api",
+    "widom": "groundstate.api",
 }
 __all__ = sorted(_FROM)
 

@@ -23,7 +23,7 @@ def test_dimers_find_the_saddles_of_muller_and_brown():
         assert result.negative == 1
         matrix = hessian(muller_brown(), result.system, method="autograd")
         values, vectors = torch.linalg.eigh(matrix)
-        assert result.curvature == pytest.approx(float(values[0]), rel=2e-2)
+        assert result.curvature == pytest.approx(float(values[0]), rel=5e-2)
         assert abs(float(vectors[:, 0] @ result.mode.reshape(-1))) == pytest.approx(1.0, abs=1e-4)
 
 

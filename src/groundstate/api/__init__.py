@@ -10,8 +10,10 @@ Options are those of `RelaxConfig`, `MDConfig` and `TrainConfig`. One bad struct
 result.
 """
 
+from groundstate.api.builders import adsorb, surface, vacancy, widom
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
+from groundstate.api.paths import neb, saddle
 from groundstate.api.sources import LoadedModel, load, systems, with_results
 from groundstate.api.structures import Predicted, md, predict, relax
 from groundstate.data import read
@@ -19,16 +21,22 @@ from groundstate.data import read
 __all__ = [
     "LoadedModel",
     "Predicted",
+    "adsorb",
     "convert",
     "evaluate",
     "finetune",
     "laws",
     "load",
     "md",
+    "neb",
     "predict",
     "read",
     "relax",
+    "saddle",
+    "surface",
     "systems",
     "train",
+    "vacancy",
+    "widom",
     "with_results",
 ]

@@ -1,7 +1,7 @@
 """Molecules on surfaces: sites that symmetry tells apart, the way in, and the energy against three references."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,9 @@ class AdsorptionConfig:
     """How a molecule is placed and relaxed.
 
     anchor       the atom of the molecule that meets the surface
-    orientation  the rest of the molecule points `up` from the anchor, `down` or `flat` along the surface; or `as_given`
+    orientation  the rest of the molecule points `up` from the anchor, `down`, `flat` along the surface, or `as_given`
     sites        kinds of sites: top, bridge, hollow
-    heights      Å of the anchor above the outermost atoms at which energies are scanned; relaxation begins at the lowest
+    heights      Å of the anchor above the outermost atoms, scanned; relaxation begins at the lowest energy
     fixed_share  the lower share of the slab's thickness that does not move
     closest_images  Å; molecules nearer to their periodic images are warned of
     """
@@ -44,7 +44,7 @@ class AdsorptionConfig:
     heights: tuple[float, ...] = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.3, 2.6, 3.0, 3.5, 4.0, 5.0)
     fixed_share: float = 0.5
     closest_images: float = 5.0
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
         options.whole("anchor", self.anchor, 0)
@@ -63,8 +63,7 @@ class AdsorptionConfig:
 class Adsorbed:
     """A molecule that was put on one site.
 
-    energy         eV, E(slab + molecule) − E(slab) − E(molecule), negative when it binds; `None` where something did not
-                   relax
+    energy         eV, E(slab + molecule) − E(slab) − E(molecule), negative when it binds; `None` where it did not relax
     ended_at       the site nearest to the anchor after relaxation, with its distance in the plane, Å
     height         Å of the anchor above the outermost slab atoms · contact Å, shortest distance to the surface
     heights, curve Å and eV: rigid molecule over the relaxed slab, against both apart
@@ -130,11 +129,8 @@ def adsorption(
     held = lower_atoms(slab, config.fixed_share)
     nothing = torch.zeros(molecule.n_atoms, dtype=torch.bool)
     folder = None if output is None else Path(output)
-    bare, alone = (
-        relaxed([one], [mask], potential, config.settings, allow, None if folder is None else folder / name, progress)[
-            0
-        ]
-        for name, one, mask in (("slab", slab, held), ("molecule", molecule, nothing))
+    bare, alone = relaxed(
+        [slab, molecule], [held, nothing], potential, config.settings, allow, _within(folder, "references"), progress
     )
     for name, reference in (("slab", bare), ("molecule", alone)):
         if not reference.converged:
@@ -158,7 +154,7 @@ def adsorption(
         potential,
         config.settings,
         allow,
-        None if folder is None else folder / "sites",
+        _within(folder, "sites"),
         progress,
     )
     found = tuple(
@@ -166,6 +162,10 @@ def adsorption(
         for site, curve, result in zip(sites, curves, results, strict=True)
     )
     return _gathered(found, bare, alone, potential, config, notes, record)
+
+
+def _within(folder: Path | None, name: str) -> Path | None:
+    return None if folder is None else folder / name
 
 
 def lower_atoms(slab: System, share: float) -> Bool[Tensor, " atom"]:
@@ -313,7 +313,7 @@ def _refuse(
     if config.anchor >= molecule.n_atoms:
         what = f"anchor {config.anchor} does not exist in a molecule of {molecule.n_atoms} atoms"
         raise OptionError(
-            "E-ATOM-LIST", what, why="atoms are counted from 0", fix="name the atom that meets the surface"
+            "E-ATOM-LIST", what, why="atoms are counted from 0", fix="name the one that meets the surface"
         )
     gap = vacuum_of(slab)
     if gap < 3.0:
@@ -343,12 +343,10 @@ def _gathered(
     room = vacuum_of(slab) - tallest - max((one.height for one in found), default=0.0)
     warnings = []
     if images < config.closest_images:
-        warnings.append(
-            f"molecules are {images:.1f} Å from their images: the energy is that of coverage {coverage:.2f}"
-        )
+        warnings.append(f"molecules are {images:.1f} Å from their images: the energy is of coverage {coverage:.2f}")
     if bool(slab.pbc[0, 2]) and room < max(THIN_VACUUM, potential.cutoff):
         warnings.append(
-            f"{room:.1f} Å from the molecule to the next slab, the potential reaches {potential.cutoff:g} Å: more vacuum"
+            f"{room:.1f} Å from the molecule to the next slab, the potential reaches {potential.cutoff:g} Å: widen it"
         )
     subtracted = (
         f"E_ads = E(slab + molecule) − E(slab) − E(molecule), E(slab) = {bare.energy:.5f} eV, E(molecule) ="

@@ -17,7 +17,7 @@ from groundstate.simulation.relaxation import RelaxConfig, RelaxResult, relax
 
 @dataclass(frozen=True)
 class Settings:
-    """How structures are relaxed, the same for all of one difference: tolerance eV/Å, steps, atoms computed together."""
+    """How all structures of a difference are relaxed: tolerance eV/Å, steps, atoms computed together."""
 
     force_tolerance: float = 0.03
     max_steps: int = 500

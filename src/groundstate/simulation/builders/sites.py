@@ -36,7 +36,7 @@ def adsorption_sites(slab: System) -> list[Site]:
         ) from None
     periodic = slab.replace(pbc=torch.ones_like(slab.pbc))
     (structure,) = to_pymatgen(periodic)
-    finder = AdsorbateSiteFinder(structure, mi_vec=_normal(slab).cpu().numpy())
+    finder = AdsorbateSiteFinder(structure, mi_vec=tuple(_normal(slab).tolist()))
     found = finder.find_adsorption_sites(distance=0.0, symm_reduce=0.05, near_reduce=0.05)
     sites: list[Site] = []
     for given, kind in _NAMES.items():

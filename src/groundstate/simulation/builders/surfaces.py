@@ -1,7 +1,7 @@
 """Surfaces: slabs cut from a crystal, their energy from a line through thicknesses, and what makes it doubtful."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class SurfaceConfig:
     thicknesses: tuple[int, ...] = (2, 3, 4, 5)
     vacuum: float = 15.0
     tolerance_J_per_m2: float = 0.02
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
         if len(self.miller) != 3 or not any(self.miller):
@@ -139,11 +139,13 @@ def cut(crystal: System, config: SurfaceConfig) -> list[Cut]:
         charged.add_oxidation_state_by_guess(max_sites=-1)
         ionic = any(getattr(site.specie, "oxi_state", 0) for site in charged)
     by_shift: dict[float, list[Any]] = {}
+    order = max(abs(index) for index in config.miller)
+    one = SlabGenerator(charged, config.miller, 1.0, 1.0, max_normal_search=order).oriented_unit_cell
+    height = one.volume / float(torch.linalg.cross(*torch.tensor(one.lattice.matrix[:2].copy())).norm())
     for repeats in sorted(set(config.thicknesses)):
         generator = SlabGenerator(
-            charged, config.miller, repeats, 1.0, in_unit_planes=True, center_slab=True, primitive=True,
-            max_normal_search=max(abs(index) for index in config.miller),
-        )  # fmt: skip
+            charged, config.miller, (repeats - 0.01) * height, 1.0, center_slab=True, max_normal_search=order
+        )
         for slab in generator.get_slabs():
             by_shift.setdefault(round(float(slab.shift), 3), []).append(slab)
     whole = [group for _, group in sorted(by_shift.items()) if len(group) == len(set(config.thicknesses))]

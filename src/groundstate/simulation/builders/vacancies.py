@@ -36,7 +36,7 @@ class VacancyConfig:
     first_width: float = 7.0
     max_atoms: int = 300
     symprec: float = 0.01
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
         options.within("tolerance_eV", self.tolerance_eV, 1e-5, 1.0, hint="it is in eV")
@@ -61,7 +61,7 @@ class Vacancy:
     """A vacancy at one of the sites that symmetry tells apart.
 
     site an atom of the given cell · equivalent how many of its atoms are the same by symmetry
-    formation_energy  eV, of the largest cell · converged with size, and relaxed · subtracted: what it is a difference of
+    formation_energy  eV, of the largest cell · converged with size, and relaxed · subtracted: how it is a difference
     """
 
     element: str
@@ -250,7 +250,7 @@ def _chemical_potentials(
             "E-CHEMICAL-POTENTIAL",
             f"no chemical potential is given for {', '.join(missing)}",
             why="the formation energy of a vacancy in a compound depends on where the atom goes",
-            fix="give eV per atom of the reservoir by the same model, e.g. of the element or from an oxide in equilibrium",
+            fix="give eV per atom of the reservoir by the same model, e.g. of the element",
         )
     return known
 
