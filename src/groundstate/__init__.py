@@ -18,6 +18,7 @@ _FROM = {
     "check": "groundstate.api",
     "elastic": "groundstate.api",
     "eos": "groundstate.api",
+    "adsorb": "groundstate.api",
     "evaluate": "groundstate.api",
     "export": "groundstate.api",
     "finetune": "groundstate.api",
@@ -31,6 +32,7 @@ _FROM = {
     "md": "groundstate.api",
     "model_facts": "groundstate.api",
     "phonons": "groundstate.api",
+    "neb": "groundstate.api",
     "predict": "groundstate.api",
     "read": "groundstate.api",
     "read_trajectory": "groundstate.api",
@@ -39,7 +41,11 @@ _FROM = {
     "thermal_conductivity": "groundstate.api",
     "thermal_conductivity": "groundstate.api",
     "thermal_expansion": "groundstate.api",
+    "saddle": "groundstate.api",
+    "surface": "groundstate.api",
     "train": "groundstate.api",
+    "vacancy": "groundstate.api",
+    "widom": "groundstate.api",
 }
 __all__ = sorted(_FROM)
 

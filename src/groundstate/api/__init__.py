@@ -16,6 +16,10 @@ from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
 from groundstate.api.properties import elastic, eos, follow_mode, phonons, thermal_conductivity, thermal_expansion
 from groundstate.api.reference import check, label
+from groundstate.api.builders import adsorb, surface, vacancy, widom
+from groundstate.api.learning import evaluate, finetune, train
+from groundstate.api.models import convert, laws
+from groundstate.api.paths import neb, saddle
 from groundstate.api.sources import LoadedModel, load, systems, with_results
 from groundstate.api.structures import Predicted, md, predict, relax
 from groundstate.api.trajectories import free_energy, read_trajectory, thermal_conductivity
@@ -25,6 +29,7 @@ __all__ = [
     "LoadedModel",
     "Predicted",
     "check",
+    "adsorb",
     "convert",
     "elastic",
     "eos",
@@ -41,14 +46,19 @@ __all__ = [
     "md",
     "model_facts",
     "phonons",
+    "neb",
     "predict",
     "read",
     "read_trajectory",
     "relax",
     "remove",
+    "saddle",
+    "surface",
     "systems",
     "thermal_conductivity",
     "thermal_expansion",
     "train",
+    "vacancy",
+    "widom",
     "with_results",
 ]
