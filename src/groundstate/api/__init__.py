@@ -10,26 +10,24 @@ Options are those of `RelaxConfig`, `MDConfig` and `TrainConfig`. One bad struct
 result.
 """
 
+from groundstate.api.builders import adsorb, surface, vacancy, widom
 from groundstate.api.export import export, load_run
 from groundstate.api.installing import install, model_facts, remove
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
+from groundstate.api.paths import neb, saddle
 from groundstate.api.properties import elastic, eos, follow_mode, phonons, thermal_conductivity, thermal_expansion
 from groundstate.api.reference import check, label
-from groundstate.api.builders import adsorb, surface, vacancy, widom
-from groundstate.api.learning import evaluate, finetune, train
-from groundstate.api.models import convert, laws
-from groundstate.api.paths import neb, saddle
 from groundstate.api.sources import LoadedModel, load, systems, with_results
 from groundstate.api.structures import Predicted, md, predict, relax
-from groundstate.api.trajectories import free_energy, read_trajectory, thermal_conductivity
+from groundstate.api.trajectories import free_energy, green_kubo, read_trajectory
 from groundstate.data import read
 
 __all__ = [
     "LoadedModel",
     "Predicted",
-    "check",
     "adsorb",
+    "check",
     "convert",
     "elastic",
     "eos",
@@ -38,6 +36,7 @@ __all__ = [
     "finetune",
     "follow_mode",
     "free_energy",
+    "green_kubo",
     "install",
     "label",
     "laws",
@@ -45,8 +44,8 @@ __all__ = [
     "load_run",
     "md",
     "model_facts",
-    "phonons",
     "neb",
+    "phonons",
     "predict",
     "read",
     "read_trajectory",

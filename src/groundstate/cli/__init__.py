@@ -16,7 +16,6 @@ __all__ = ["app", "learning", "main", "models", "structures", "trajectories"]
 from groundstate.cli import properties
 
 __all__ = ["app", "learning", "main", "models", "properties", "structures"]
-from groundstate.cli import builders, learning, models, paths, pores, structures
-from groundstate.cli.app import app, main
+from groundstate.cli import builders, paths, pores
 
 __all__ = ["app", "builders", "learning", "main", "models", "paths", "pores", "structures"]
