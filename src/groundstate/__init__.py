@@ -15,6 +15,7 @@ _FROM = {
     "GroundstateError": "groundstate.atoms",
     "LevelOfTheory": "groundstate.atoms",
     "System": "groundstate.atoms",
+    "drive": "groundstate.api",
     "evaluate": "groundstate.api",
     "finetune": "groundstate.api",
     "laws": "groundstate.api",

@@ -10,6 +10,7 @@ Options are those of `RelaxConfig`, `MDConfig` and `TrainConfig`. One bad struct
 result.
 """
 
+from groundstate.api.doors import drive
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
 from groundstate.api.sources import LoadedModel, load, systems, with_results
@@ -20,6 +21,7 @@ __all__ = [
     "LoadedModel",
     "Predicted",
     "convert",
+    "drive",
     "evaluate",
     "finetune",
     "laws",
