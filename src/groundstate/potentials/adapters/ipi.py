@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -160,7 +161,7 @@ class _Line:
         """Padded to its twelve characters."""
         self.connection.sendall(message.encode("ascii").ljust(_HEADER))
 
-    def receive(self, kind: type[np.number], count: int) -> NDArray[np.number]:
+    def receive(self, kind: type[np.number], count: int) -> NDArray[Any]:
         """An array of the wire."""
         return np.frombuffer(self._bytes(np.dtype(kind).itemsize * count), dtype=kind)
 
