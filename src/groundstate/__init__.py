@@ -21,6 +21,7 @@ _FROM = {
     "laws": "groundstate.api",
     "load": "groundstate.api",
     "md": "groundstate.api",
+    "parity": "groundstate.api",
     "predict": "groundstate.api",
     "read": "groundstate.api",
     "relax": "groundstate.api",

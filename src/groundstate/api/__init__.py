@@ -13,13 +13,16 @@ result.
 from groundstate.api.doors import drive
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
+from groundstate.api.parity import Parity, Tolerances, parity
 from groundstate.api.sources import LoadedModel, load, systems, with_results
 from groundstate.api.structures import Predicted, md, predict, relax
 from groundstate.data import read
 
 __all__ = [
     "LoadedModel",
+    "Parity",
     "Predicted",
+    "Tolerances",
     "convert",
     "drive",
     "evaluate",
@@ -27,6 +30,7 @@ __all__ = [
     "laws",
     "load",
     "md",
+    "parity",
     "predict",
     "read",
     "relax",
