@@ -15,6 +15,7 @@ _FROM = {
     "GroundstateError": "groundstate.atoms",
     "LevelOfTheory": "groundstate.atoms",
     "System": "groundstate.atoms",
+    "compare": "groundstate.api",
     "drive": "groundstate.api",
     "evaluate": "groundstate.api",
     "finetune": "groundstate.api",

@@ -10,6 +10,7 @@ Options are those of `RelaxConfig`, `MDConfig` and `TrainConfig`. One bad struct
 result.
 """
 
+from groundstate.api.compare import Comparison, compare
 from groundstate.api.doors import drive
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
@@ -19,10 +20,12 @@ from groundstate.api.structures import Predicted, md, predict, relax
 from groundstate.data import read
 
 __all__ = [
+    "Comparison",
     "LoadedModel",
     "Parity",
     "Predicted",
     "Tolerances",
+    "compare",
     "convert",
     "drive",
     "evaluate",

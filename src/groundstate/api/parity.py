@@ -52,7 +52,7 @@ class Deviation:
 
 @dataclass(frozen=True)
 class PathResult:
-    """One path against plain single evaluation; `passed` is `None` where the path does not exist, and `detail` says why.
+    """One path against plain single evaluation; `passed` is `None` where it does not exist, and `detail` says why.
 
     worst   quantity → its worst deviation over the structures this path took (`structures` of them)
     """

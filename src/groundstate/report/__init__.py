@@ -1,8 +1,8 @@
 """Floor 6: what a run leaves for people (one self-contained HTML page) and for programs (its JSON twin)."""
 
 from groundstate.report.crystals import Picture, structures
-from groundstate.report.figures import curves, parity
+from groundstate.report.figures import agreement, curves, parity
 from groundstate.report.page import Page
 from groundstate.report.provenance import provenance
 
-__all__ = ["Page", "Picture", "curves", "parity", "provenance", "structures"]
+__all__ = ["Page", "Picture", "agreement", "curves", "parity", "provenance", "structures"]

@@ -34,6 +34,33 @@ def parity(panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]]) -> F
     return figure
 
 
+def agreement(
+    lower: Mapping[str, ArrayLike], upper: Mapping[str, ArrayLike], lower_label: str, upper_label: str
+) -> Figure:
+    """Every model against every other: below the diagonal one quantity, above it another; the labels carry units.
+
+    All of `lower` have one length, all of `upper` another (or none), NaN where a model said nothing.
+    """
+    names = list(lower)
+    n = len(names)
+    figure = Figure(figsize=(2.3 * n + 0.8, 2.3 * n + 0.4), layout="constrained")
+    grid = figure.subplots(n, n, squeeze=False)
+    for i, row in enumerate(names):
+        for j, column in enumerate(names):
+            axes, values = grid[i, j], lower if i > j else upper
+            if i == j:
+                axes.text(0.5, 0.5, row, ha="center", va="center", transform=axes.transAxes, fontsize=10, wrap=True)
+                axes.set_axis_off()
+                continue
+            x, y = np.asarray(values[column], dtype=float), np.asarray(values[row], dtype=float)
+            axes.plot(x, y, ".", ms=3.5, alpha=0.55, color=_COLOURS[0 if i > j else 3])
+            axes.axline((0, 0), slope=1, lw=0.8, color=_INK, zorder=0)
+            axes.tick_params(labelsize=7)
+            _quiet(axes)
+    figure.supxlabel(f"below the diagonal: {lower_label} · above: {upper_label}", fontsize=9)
+    return figure
+
+
 def curves(
     series: Mapping[str, tuple[ArrayLike, ArrayLike]],
     x_label: str,
