@@ -261,7 +261,7 @@ def _rank(energies: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -
     for a, b in energies:
         ranks = np.stack([_ranks(a), _ranks(b)])
         if len(a) > 2 and bool((np.ptp(ranks, axis=1) > 0).all()):
-            weighted.append((float(np.corrcoef(ranks)[0, 1]), len(a)))
+            weighted.append((float(np.asarray(np.corrcoef(ranks))[0, 1]), len(a)))
     total = sum(n for _, n in weighted)
     return sum(rho * n for rho, n in weighted) / total if total else None
 

@@ -11,7 +11,6 @@ from groundstate.cli import options as opt
 from groundstate.cli.app import errors, output, show
 from groundstate.cli.models import models
 from groundstate.cli.pages import compare as pages
-from groundstate.data import refuse_existing
 from groundstate.report import provenance
 from groundstate.simulation import progress_bar
 
@@ -40,9 +39,8 @@ def compare(
 
     `groundstate models compare mine.extxyz --models chgnet,tuned/model.safetensors --report compare.html`
     """
-    for path in (report, None if folder is None else folder / "report.html"):
-        if path is not None:
-            refuse_existing(path, overwrite=False)
+    opt.refuse_report(report)
+    opt.refuse_report(None if folder is None else folder / "report.html")
     records, names, notes = opt.read_files(files, salvage=salvage)
     with progress_bar("compare") as progress:
         found = api.compare(

@@ -8,7 +8,7 @@ import torch
 import typer
 
 from groundstate.atoms import Allowances, OptionError, System
-from groundstate.data import Record, read
+from groundstate.data import Record, read, refuse_existing
 from groundstate.report import Page
 
 DEFAULT_MODEL = "chgnet"
@@ -37,6 +37,12 @@ FixedAtoms = Annotated[
 def allowances(close: bool, charge: bool, multiplicity: bool) -> Allowances:
     """Refusals lifted on the command line."""
     return Allowances(close_atoms=close, ignored_charge=charge, ignored_multiplicity=multiplicity)
+
+
+def refuse_report(report: Path | None) -> None:
+    """Refuse before anything is computed to write where something is."""
+    if report is not None:
+        refuse_existing(report, overwrite=False)
 
 
 def leave(page: Page, report: Path | None, folder: Path | None = None) -> None:

@@ -12,7 +12,6 @@ from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
 from groundstate.cli.app import app, errors, output, show
 from groundstate.cli.pages import parity as pages
-from groundstate.data import refuse_existing
 from groundstate.report import provenance
 from groundstate.simulation import progress_bar
 
@@ -53,8 +52,7 @@ def parity(
             "a checkpoint is computed under the interpreter that has its package",
             fix="give --reference-checkpoint and --reference-python together",
         )
-    if report is not None:
-        refuse_existing(report, overwrite=False)
+    opt.refuse_report(report)
     records, names, notes = opt.read_files(files, salvage=salvage)
     loaded = api.load(model)
     further = {}

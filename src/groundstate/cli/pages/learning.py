@@ -79,7 +79,9 @@ def evaluated(
     worst = _worst(records, results)
     if worst:
         page.heading("Where it is worst")
-        page.table(["frame", "formula", "force RMSE (eV/Å)"], [[n, composition(records[n].system), e] for n, e in worst])
+        page.table(
+            ["frame", "formula", "force RMSE (eV/Å)"], [[n, composition(records[n].system), e] for n, e in worst]
+        )
         page.figure(
             structures({f"frame {n}: {e:.3g} eV/Å": records[n].system for n, e in worst[:3]}),
             "Frames with the largest error of forces",
@@ -102,7 +104,9 @@ def _pairs(name: str, records: Sequence[Record], results: Sequence[Predicted]) -
         return torch.cat([x for _, x, _ in both]).numpy(), torch.cat([y for _, _, y in both]).numpy()
     members: dict[str, list[tuple[float, float]]] = {}
     for record, x, y in both:
-        members.setdefault(composition(record.system), []).append((float(x) / record.n_atoms, float(y) / record.n_atoms))
+        members.setdefault(composition(record.system), []).append(
+            (float(x) / record.n_atoms, float(y) / record.n_atoms)
+        )
     centred = [np.array(pairs) - np.mean(pairs, axis=0) for pairs in members.values() if len(pairs) > 1]
     joined = np.concatenate(centred) if centred else np.zeros((0, 2))
     return joined[:, 0], joined[:, 1]

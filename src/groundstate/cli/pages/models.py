@@ -39,8 +39,8 @@ def converted(file: str, target: str, model: str, facts: Row) -> Page:
     """What became of a checkpoint."""
     page = Page("A model converted", lead=f"{file} is now {target}, {model}.")
     page.text(
-        "The same function in our own network. `groundstate parity` with --reference-checkpoint computes your structures "
-        "with both and compares.",
+        "The same function in our own network. `groundstate parity` with --reference-checkpoint computes your "
+        "structures with both and compares.",
         note=True,
     )
     page.heading("Provenance")

@@ -89,7 +89,9 @@ def _changes(before: System, result: RelaxResult) -> dict[str, Any]:
     if result.status == "invalid":
         return {"a, b, c (Å)": None, "longest path (Å)": None}
     after, periodic = result.system, bool(before.pbc.any())
-    lengths = ", ".join(f"{x:.4f}" for x in torch.linalg.vector_norm(after.cell[0], dim=1).tolist()) if periodic else None
+    lengths = (
+        ", ".join(f"{x:.4f}" for x in torch.linalg.vector_norm(after.cell[0], dim=1).tolist()) if periodic else None
+    )
     carried = before.positions
     if periodic and float(before.volume[0]) > 1e-6:
         carried = before.positions @ torch.linalg.solve(before.cell[0], after.cell[0])
