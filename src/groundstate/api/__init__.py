@@ -18,19 +18,30 @@ from groundstate.api.models import convert, laws
 from groundstate.api.paths import neb, saddle
 from groundstate.api.properties import elastic, eos, follow_mode, phonons, thermal_conductivity, thermal_expansion
 from groundstate.api.reference import check, label
+from groundstate.api.compare import Comparison, compare
+from groundstate.api.doors import drive
+from groundstate.api.learning import evaluate, finetune, train
+from groundstate.api.models import convert, laws
+from groundstate.api.parity import Parity, Tolerances, parity
 from groundstate.api.sources import LoadedModel, load, systems, with_results
 from groundstate.api.structures import Predicted, md, predict, relax
 from groundstate.api.trajectories import free_energy, green_kubo, read_trajectory
 from groundstate.data import read
 
 __all__ = [
+    "Comparison",
     "LoadedModel",
+    "Parity",
     "Predicted",
     "adsorb",
     "check",
     "convert",
     "elastic",
     "eos",
+    "Tolerances",
+    "compare",
+    "convert",
+    "drive",
     "evaluate",
     "export",
     "finetune",
@@ -46,6 +57,7 @@ __all__ = [
     "model_facts",
     "neb",
     "phonons",
+    "parity",
     "predict",
     "read",
     "read_trajectory",

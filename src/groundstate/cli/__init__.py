@@ -19,3 +19,7 @@ __all__ = ["app", "learning", "main", "models", "properties", "structures"]
 from groundstate.cli import builders, paths, pores
 
 __all__ = ["app", "builders", "learning", "main", "models", "paths", "pores", "structures"]
+from groundstate.cli import compare, drive, learning, models, parity, structures
+from groundstate.cli.app import app, main
+
+__all__ = ["app", "compare", "drive", "learning", "main", "models", "parity", "structures"]

@@ -110,7 +110,7 @@ def surface(
         page = Page(f"Surface ({miller})", lead=results[0].subtracted)
         tabulate(page, rows)
         page.figure(
-            structures({f"termination {r.termination}": r.relaxations[-1].system for r in results[:4]}, "-90x"),
+            structures({f"termination {r.termination}": r.relaxations[-1].system for r in results[:4]}),
             "The thickest slabs, relaxed",
         )
         page.facts(provenance(loaded.potential, files=[file], packages=["pymatgen"]))
@@ -197,7 +197,7 @@ def adsorption_sections(page: Page, result: Adsorption) -> None:
         picture = curves(series, "height of the anchor (Å)", "energy (eV)", markers=True)
         page.figure(picture, "Rigid molecule over the relaxed slab", data)
     pictured = {one.site.name: one.relaxation.system for one in result.sites[:4]}
-    page.figure(structures(pictured, "-80x,10y"), "Relaxed structures")
+    page.figure(structures(pictured), "Relaxed structures")
 
 
 def _vacancy_row(result: Vacancy) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def einstein(
     """
     records, names, notes = opt.read_files(files)
     loaded = api.load(model)
-    options = {"steps": steps, "discard": discard, "timestep_fs": timestep_fs, "points": points, "spring": spring}
+    options: dict[str, Any] = {"steps": steps, "discard": discard, "timestep_fs": timestep_fs, "points": points, "spring": spring}
     with progress_bar("einstein") as progress:
         results = api.free_energy(
             [record.system for record in records],

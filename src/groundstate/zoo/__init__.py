@@ -6,6 +6,8 @@ from groundstate.zoo.families import Family, families, family
 from groundstate.zoo.installing import State, install, remove, state
 from groundstate.zoo.loading import BUILDERS, CONVERTERS, load, recorded_as
 from groundstate.zoo.weights import models_folder
+from groundstate.zoo.mace import ORIGINAL as MACE_ORIGINAL
+from groundstate.zoo.precision import in_float64
 
 __all__ = [
     "BUILDERS",
@@ -25,4 +27,12 @@ __all__ = [
     "remove",
     "resolve",
     "state",
+    "MACE_ORIGINAL",
+    "CHGNet",
+    "Card",
+    "cards",
+    "in_float64",
+    "load",
+    "recorded_as",
+    "resolve",
 ]

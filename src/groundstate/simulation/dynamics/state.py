@@ -144,7 +144,7 @@ def compute(state: MDState, engine: Forces, *, strained: bool = False) -> tuple[
     """The state with energy and forces where the atoms are, and the strain gradient; errors as in `Engine.evaluate`."""
     want = ("energy", "forces", "strain_gradient") if strained else ("energy", "forces")
     found, errors = engine.evaluate(state.system, want)
-    return replace(state, **found), errors
+    return replace(state, **found), errors  # type: ignore[arg-type]
 
 
 def kick(state: MDState, velocities: Float[Tensor, "atom 3"], time: float) -> Float[Tensor, "atom 3"]:
