@@ -11,18 +11,16 @@ result.
 """
 
 from groundstate.api.builders import adsorb, surface, vacancy, widom
+from groundstate.api.compare import Comparison, compare
+from groundstate.api.doors import drive
 from groundstate.api.export import export, load_run
 from groundstate.api.installing import install, model_facts, remove
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
+from groundstate.api.parity import Parity, Tolerances, parity
 from groundstate.api.paths import neb, saddle
 from groundstate.api.properties import elastic, eos, follow_mode, phonons, thermal_conductivity, thermal_expansion
 from groundstate.api.reference import check, label
-from groundstate.api.compare import Comparison, compare
-from groundstate.api.doors import drive
-from groundstate.api.learning import evaluate, finetune, train
-from groundstate.api.models import convert, laws
-from groundstate.api.parity import Parity, Tolerances, parity
 from groundstate.api.sources import LoadedModel, load, systems, with_results
 from groundstate.api.structures import Predicted, md, predict, relax
 from groundstate.api.trajectories import free_energy, green_kubo, read_trajectory
@@ -33,15 +31,14 @@ __all__ = [
     "LoadedModel",
     "Parity",
     "Predicted",
+    "Tolerances",
     "adsorb",
     "check",
-    "convert",
-    "elastic",
-    "eos",
-    "Tolerances",
     "compare",
     "convert",
     "drive",
+    "elastic",
+    "eos",
     "evaluate",
     "export",
     "finetune",
@@ -56,8 +53,8 @@ __all__ = [
     "md",
     "model_facts",
     "neb",
-    "phonons",
     "parity",
+    "phonons",
     "predict",
     "read",
     "read_trajectory",

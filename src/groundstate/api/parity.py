@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from groundstate.api.ways import PATHS, Asked, NotHere, single
 from groundstate.api.sources import LoadedModel, Source, load, systems
+from groundstate.api.ways import PATHS, Asked, NotHere, single
 from groundstate.atoms import Allowances, DataError, GroundstateError, OptionError, System, judge
 from groundstate.laws.noise import energy_noise, force_noise, precision_of
 from groundstate.laws.precision import Precision

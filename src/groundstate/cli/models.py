@@ -191,7 +191,10 @@ _VERDICT = {True: "pass", False: "FAIL", None: "does not apply"}
 
 @app.command()
 def doctor(report: opt.Report = None, as_json: opt.Json = False) -> int:
-    """What this machine is, what is installed, what is missing, and the exact line that mends it."""
+    """What this machine is, what is installed, what is missing, and the exact line that mends it.
+
+    `groundstate doctor`
+    """
     opt.refuse_report(report)
     facts: dict[str, Any] = {
         "groundstate": version("groundstate"),

@@ -86,7 +86,13 @@ def relax(
     pressure_GPa: Annotated[float, typer.Option("--pressure-GPa", help="External pressure, GPa.")] = 0.0,
     force_tolerance: Annotated[float, typer.Option(help="Largest force (and cell force) at the end, eV/Å.")] = 0.01,
     max_steps: Annotated[int, typer.Option(help="Steps before a structure ends unconverged.")] = 500,
-    max_atoms_per_batch: Annotated[int, typer.Option(help="Atoms computed together.")] = 512,
+    minimiser: Annotated[str, typer.Option(help="lbfgs, or fire: slower and sturdier on rough surfaces.")] = "lbfgs",
+    keep_symmetry: Annotated[
+        float | None, typer.Option(help="Keep the symmetry found within this distance, Å (spglib); 0.01 is usual.")
+    ] = None,
+    max_atoms_per_batch: Annotated[
+        int | None, typer.Option(help="Atoms computed together; as many as memory allows by default.")
+    ] = None,
     fixed_atoms: opt.FixedAtoms = "",
     folder: opt.Output = None,
     report: opt.Report = None,
@@ -119,6 +125,8 @@ def relax(
             pressure_GPa=pressure_GPa,
             force_tolerance=force_tolerance,
             max_steps=max_steps,
+            minimiser=minimiser,
+            keep_symmetry=keep_symmetry,
             max_atoms_per_batch=max_atoms_per_batch,
         )
     rows = [_relaxed_row(name, result) for name, result in zip(names, results, strict=True)]

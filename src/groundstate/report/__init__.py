@@ -6,5 +6,4 @@ from groundstate.report.page import Page
 from groundstate.report.phonon_figures import bands
 from groundstate.report.provenance import provenance
 
-__all__ = ["Page", "bands", "curves", "parity", "provenance", "structures"]
-__all__ = ["Page", "Picture", "agreement", "curves", "parity", "provenance", "structures"]
+__all__ = ["Page", "Picture", "agreement", "bands", "curves", "parity", "provenance", "structures"]
