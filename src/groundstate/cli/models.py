@@ -48,7 +48,10 @@ class _NameOrVerb(TyperGroup):
 models = typer.Typer(
     cls=_NameOrVerb,
     subcommand_metavar="[NAME | install … | remove … | convert …]",
-    help="Which models can be loaded; one in full when named, installed, or converted from another package's file.",
+    help="""Which models can be loaded; one in full when named, installed, or converted from another package's file.
+
+    `groundstate models`, `groundstate models chgnet`, `groundstate models --elements Mg,O --licence commercial`
+    """,
 )
 app.add_typer(models, name="models")
 
