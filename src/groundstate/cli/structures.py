@@ -159,7 +159,7 @@ def md(
 ) -> int:
     """Molecular dynamics at constant energy, temperature or pressure, with a watchdog.
 
-    The run stops where temperature, forces, distances, volume or energy drift leave sense, keeps the last good frame and
+    The run stops where temperature, forces, distances, volume or energy leave sense, keeps the last good frame and
     says why. With `--output` trajectory and checkpoints are on disk and the same command continues.
 
     `groundstate md SrTiO3.cif --steps 1000 --temperature-K 300 --output run`
