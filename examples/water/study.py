@@ -108,7 +108,8 @@ def report(model: LoadedModel, result: MDResult, trajectory: Trajectory, folder:
     )
     pairs = rdf(trajectory, cutoff=6.0, bins=100)
     series = {"this run": (pairs.distance.numpy(), pairs.g["O", "O"].numpy())}
-    series["X-ray, extrema only"] = tuple(zip(*MEASURED_GOO.values(), strict=True))  # type: ignore[assignment]
+    measured = np.array(list(MEASURED_GOO.values()))
+    series["X-ray, extrema only"] = measured[:, 0], measured[:, 1]
     data = {"distance_A": pairs.distance.tolist(), "g_OO": pairs.g["O", "O"].tolist(), "measured": MEASURED_GOO}
     page.figure(curves(series, "O–O distance (Å)", "g(r)"), "Oxygen around oxygen; experiment joined by lines", data)
     here = extrema(pairs)

@@ -94,7 +94,13 @@ def einstein(
     """
     records, names, notes = opt.read_files(files)
     loaded = api.load(model)
-    options = {"steps": steps, "discard": discard, "timestep_fs": timestep_fs, "points": points, "spring": spring}
+    options: dict[str, Any] = {
+        "steps": steps,
+        "discard": discard,
+        "timestep_fs": timestep_fs,
+        "points": points,
+        "spring": spring,
+    }
     with progress_bar("einstein") as progress:
         results = api.free_energy(
             [record.system for record in records],
@@ -120,8 +126,10 @@ def einstein(
         page = Page("Free energy", lead=f"{temperature_K:g} K, {loaded.id}")
         columns = [name for name in rows[0] if name != "notes"]
         page.table(columns, [[row[name] for name in columns] for row in rows])
-        path = {name: (found.points, found.slopes) for name, found in zip(names, results, strict=True)}
-        data = {name: {"lambda": list(x), "slope_eV": list(y)} for name, (x, y) in path.items()}
+        path = {
+            name: (np.array(found.points), np.array(found.slopes)) for name, found in zip(names, results, strict=True)
+        }
+        data = {name: {"lambda": x.tolist(), "slope_eV": y.tolist()} for name, (x, y) in path.items()}
         page.figure(curves(path, "λ", "⟨U − U_E⟩ (eV)", markers=True), "The path from oscillators to crystal", data)
         page.facts(provenance(loaded.potential, files=files, settings={"temperature_K": temperature_K, **options}))
         page.write(report)
