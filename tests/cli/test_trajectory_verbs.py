@@ -104,8 +104,8 @@ def test_a_conductivity_needs_velocities_and_a_long_trajectory(tmp_path: Path) -
     options = {"steps": 120, "timestep_fs": 2.0, "temperature_K": 100.0, "trajectory_every": 1}
     gs.md(fcc(lattice_constant=3.5555), potential, output=tmp_path, **options)
     trajectory = gs.read_trajectory(tmp_path)
-    found = gs.thermal_conductivity(trajectory, potential)
+    found = gs.green_kubo(trajectory, potential)
     assert bool(torch.isfinite(found.running).all())
     assert found.lag_fs[1] == 2
     with pytest.raises(gs.GroundstateError, match="E-TRAJECTORY-SHORT"):
-        gs.thermal_conductivity(trajectory, potential, every=10)
+        gs.green_kubo(trajectory, potential, every=10)

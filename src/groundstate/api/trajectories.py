@@ -8,10 +8,11 @@ from groundstate.api.sources import LoadedModel, Source, configured, load, syste
 from groundstate.atoms import Allowances, UndefinedPropertyError
 from groundstate.atoms.units import BOLTZMANN, FEMTOSECOND
 from groundstate.simulation import Callback, Progress, silent
-from groundstate.simulation.analysis import Conductivity, Trajectory, green_kubo, heat_flux, read_trajectory
+from groundstate.simulation.analysis import Conductivity, Trajectory, heat_flux, read_trajectory
+from groundstate.simulation.analysis import green_kubo as correlation_integral
 from groundstate.simulation.free_energy.einstein import EinsteinConfig, FreeEnergy, einstein
 
-__all__ = ["free_energy", "read_trajectory", "thermal_conductivity"]
+__all__ = ["free_energy", "green_kubo", "read_trajectory"]
 
 
 def free_energy(
@@ -27,7 +28,7 @@ def free_energy(
     return [einstein(single, loaded.potential, config, allow=allow, progress=progress) for single in systems(source)]
 
 
-def thermal_conductivity(
+def green_kubo(
     trajectory: Trajectory,
     model: Any,
     *,
@@ -53,4 +54,6 @@ def thermal_conductivity(
     speeds = trajectory.velocities / FEMTOSECOND
     twice = float((trajectory.masses[:, None] * speeds**2).sum(dim=(1, 2)).mean())
     kelvin = twice / (3 * (len(trajectory.numbers) - 1) * BOLTZMANN)
-    return green_kubo(torch.stack(fluxes), every * trajectory.interval_fs, volume, kelvin, cutoff_fs=cutoff_fs)
+    return correlation_integral(
+        torch.stack(fluxes), every * trajectory.interval_fs, volume, kelvin, cutoff_fs=cutoff_fs
+    )

@@ -94,13 +94,7 @@ def einstein(
     """
     records, names, notes = opt.read_files(files)
     loaded = api.load(model)
-    options: dict[str, Any] = {
-        "steps": steps,
-        "discard": discard,
-        "timestep_fs": timestep_fs,
-        "points": points,
-        "spring": spring,
-    }
+    bath: dict[str, Any] = {"steps": steps, "discard": discard, "timestep_fs": timestep_fs}
     with progress_bar("einstein") as progress:
         results = api.free_energy(
             [record.system for record in records],
@@ -108,7 +102,9 @@ def einstein(
             temperature_K=temperature_K,
             seed=seed,
             progress=progress,
-            **options,
+            points=points,
+            spring=spring,
+            **bath,
         )
     rows = [
         {
@@ -131,7 +127,11 @@ def einstein(
         }
         data = {name: {"lambda": x.tolist(), "slope_eV": y.tolist()} for name, (x, y) in path.items()}
         page.figure(curves(path, "λ", "⟨U − U_E⟩ (eV)", markers=True), "The path from oscillators to crystal", data)
-        page.facts(provenance(loaded.potential, files=files, settings={"temperature_K": temperature_K, **options}))
+        page.facts(
+            provenance(
+                loaded.potential, files=files, settings={"temperature_K": temperature_K, "points": points, **bath}
+            )
+        )
         page.write(report)
     if as_json:
         show({"model": loaded.id, "temperature_K": temperature_K, "notes": notes, "structures": rows})

@@ -1,3 +1,3 @@
-"""Free energies: what a structure's entropy is worth, by thermodynamic integration and insertion."""
+"""Free energies: what temperature and entropy add to a minimum, by integration and by insertion."""
 
 __all__: list[str] = []
