@@ -8,6 +8,7 @@ from torch import Tensor
 
 from groundstate.atoms import RunError, System
 from groundstate.data import to_pymatgen
+from groundstate.simulation.builders.settings import quietly
 from groundstate.simulation.paths.ends import minimum_image
 
 _NAMES = {"ontop": "top", "bridge": "bridge", "hollow": "hollow"}
@@ -36,8 +37,9 @@ def adsorption_sites(slab: System) -> list[Site]:
         ) from None
     periodic = slab.replace(pbc=torch.ones_like(slab.pbc))
     (structure,) = to_pymatgen(periodic)
-    finder = AdsorbateSiteFinder(structure, mi_vec=tuple(_normal(slab).tolist()))
-    found = finder.find_adsorption_sites(distance=0.0, symm_reduce=0.05, near_reduce=0.05)
+    with quietly():
+        finder = AdsorbateSiteFinder(structure, mi_vec=tuple(_normal(slab).tolist()))
+        found = finder.find_adsorption_sites(distance=0.0, symm_reduce=0.05, near_reduce=0.05)
     sites: list[Site] = []
     for given, kind in _NAMES.items():
         for place in found[given]:
@@ -61,7 +63,8 @@ def _everywhere(slab: System, sites: list[Site]) -> list[Tensor]:
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
     (structure,) = to_pymatgen(slab.replace(pbc=torch.ones_like(slab.pbc)))
-    operations = SpacegroupAnalyzer(structure, symprec=0.1).get_symmetry_operations(cartesian=True)
+    with quietly():
+        operations = SpacegroupAnalyzer(structure, symprec=0.1).get_symmetry_operations(cartesian=True)
     normal = _normal(slab)
     found = []
     for site in sites:
