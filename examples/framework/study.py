@@ -50,7 +50,7 @@ def main() -> None:
             output=options.output / "insertions",
             progress=progress,
             temperatures_K=TEMPERATURES,
-            insertions=60 if options.quick else 8000,
+            insertions=60 if options.quick else 6000,
             blocks=2 if options.quick else 10,
             # Silica has no open metal sites: contacts within 1.5 covalent radii (O–O 2.0 Å) cost more than 1 eV.
             overlap=1.5,

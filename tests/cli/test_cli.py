@@ -11,7 +11,10 @@ from groundstate.potentials import checkpoint
 from groundstate.potentials.mace import MACEConfig, build
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "oxides"
-VERBS = ("predict", "relax", "md", "train", "finetune", "evaluate", "laws", "models", "doctor")
+VERBS = (
+    "predict", "relax", "md", "train", "finetune", "evaluate", "laws", "models", "doctor",
+    "neb", "saddle", "vacancy", "surface", "adsorb", "widom",
+)  # fmt: skip
 Run = Callable[..., tuple[int, str, str]]
 
 

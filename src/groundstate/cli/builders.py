@@ -8,7 +8,7 @@ import typer
 from groundstate import api
 from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
-from groundstate.cli.app import app, errors, show
+from groundstate.cli.app import app, show
 from groundstate.cli.paths import Report, print_rows, tabulate
 from groundstate.report import Page, curves, provenance, structures
 from groundstate.simulation import progress_bar
@@ -231,9 +231,7 @@ def _show(model: str, kind: str, rows: list[dict[str, Any]], notes: list[str], a
     if as_json:
         show({"model": model, "notes": notes, kind: rows})
     else:
-        print_rows(f"Computed with {model}", rows, [])
-        for note in notes:
-            errors.print(f"note: {note}", markup=False)
+        print_rows(f"Computed with {model}", rows, notes)
 
 
 def _whole_numbers(text: str) -> list[int]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from groundstate import api
 from groundstate.atoms import System
@@ -174,19 +175,17 @@ def tabulate(page: Page, rows: list[dict[str, Any]], caption: str = "") -> None:
 
 
 def print_rows(title: str, rows: list[dict[str, Any]], notes: list[str]) -> None:
-    """Rows as a table on standard output, notes on standard error."""
-    from rich.table import Table
-
-    columns = [name for name in rows[0] if name != "notes"]
+    """Rows as a table on standard output; reasons and notes, which are sentences, on standard error."""
+    columns = [name for name in rows[0] if name not in ("notes", "reason")]
     table = Table(title=title, title_justify="left")
     for name in columns:
-        table.add_column(name)
+        table.add_column(name, no_wrap=name == columns[0])
     for row in rows:
         table.add_row(*(_cell(row[name]) for name in columns))
     output.print(table)
-    said = [f"{row[columns[0]]}: {note}" for row in rows for note in row.get("notes", ())]
+    said = [f"{row[columns[0]]}: {text}" for row in rows for text in (row.get("reason"), *row.get("notes", ())) if text]
     for note in [*notes, *said]:
-        errors.print(f"note: {note}", markup=False)
+        errors.print(f"note: {note}", markup=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> str:
