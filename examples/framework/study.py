@@ -76,8 +76,9 @@ def main() -> None:
         )
     page.text(f"Experiment: {EXPERIMENT} ({SOURCE}).")
     page.text(
-        "CHGNet learned PBE(+U), which has no dispersion, and no molecules in pores: what holds CO2 in silica is"
-        " mostly missing. The study shows the method; for numbers use a model with dispersion.",
+        "CHGNet learned bulk crystals by PBE(+U), which has no dispersion, and no molecules in pores. Whatever it gives for"
+        " CO2 in silica is extrapolation: a heat near the measured one would not mean that it knows why. The study shows"
+        " the method; for numbers use a model that was taught dispersion and molecules.",
         note=True,
     )
     page.facts(provenance(model.potential, files=[HERE / "CHA.cif"], settings=dict(result.record["config"])))

@@ -109,7 +109,7 @@ def test_adsorb(run: Run, files: dict[str, Path], tmp_path: Path) -> None:
     words = ("adsorb", files["slab"], files["dimer"], "--sites", "top,hollow")
     code, out, err = run(*words, "--force-tolerance", "0.05", "--report", tmp_path / "adsorption.html")
     assert code == 0
-    assert "fcc hollow" in out
+    assert "hollow" in out
     assert "E_ads = E(slab + molecule)" in err
     assert len(page(tmp_path / "adsorption.html")["sections"]) >= 4
 

@@ -13,8 +13,8 @@ from groundstate.data import from_pymatgen, to_pymatgen
 from groundstate.potentials import Potential
 from groundstate.simulation import options
 from groundstate.simulation.builders.settings import Settings, quietly, relaxed
+from groundstate.simulation.evaluation import computed
 from groundstate.simulation.outputs import identity
-from groundstate.simulation.paths.work import computed
 from groundstate.simulation.progress import Callback, silent
 from groundstate.simulation.relaxation import RelaxResult
 

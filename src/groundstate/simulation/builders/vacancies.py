@@ -12,8 +12,8 @@ from groundstate.atoms.elements import symbols
 from groundstate.potentials import Potential
 from groundstate.simulation import options
 from groundstate.simulation.builders.settings import Settings, quietly, relaxed, repeated, widths
+from groundstate.simulation.evaluation import computed
 from groundstate.simulation.outputs import identity
-from groundstate.simulation.paths.work import computed
 from groundstate.simulation.progress import Callback, silent
 from groundstate.simulation.relaxation import RelaxResult
 

@@ -14,6 +14,7 @@ from groundstate.atoms import Allowances, GroundstateError, OptionError, Structu
 from groundstate.potentials import Potential
 from groundstate.simulation import options
 from groundstate.simulation.engine import Engine
+from groundstate.simulation.evaluation import computed, packed
 from groundstate.simulation.outputs import RunFolder, identity, input_keys, run_folder
 from groundstate.simulation.paths import band
 from groundstate.simulation.paths.band import BandState, Elasticity
@@ -22,7 +23,6 @@ from groundstate.simulation.paths.interpolate import INTERPOLATIONS, band_of, in
 from groundstate.simulation.paths.modes import Modes, lowest_modes
 from groundstate.simulation.paths.profile import Profile
 from groundstate.simulation.paths.storage import PathStore
-from groundstate.simulation.paths.work import computed, packed
 from groundstate.simulation.progress import Callback, Progress, silent
 from groundstate.simulation.relaxation import RelaxConfig, relax
 from groundstate.simulation.relaxation.relax import all_fixed, check_fixed, no_atoms
@@ -231,13 +231,14 @@ class _Paths:
             self._refuse(i, error)
             return None
         self._judge_ends(i, at_ends["forces"])
-        guess = interpolate(start, end, fixed, self.config.images, self.config.interpolation)
+        guess = band_of(start, interpolate(start, end, fixed, self.config.images, self.config.interpolation))
+        if problem := self._overlap(guess):
+            self._refuse(i, problem)
+            return None
         energy = torch.zeros(1, self.config.images + 2, dtype=torch.float64, device=start.device)
         energy[0, 0], energy[0, -1] = at_ends["energy"][0], at_ends["energy"][1]
         held = fixed.repeat(self.config.images + 2)
-        state = band.init(
-            band_of(start, guess), held, torch.tensor([i], device=start.device), energy, self.config.max_step
-        )
+        state = band.init(guess, held, torch.tensor([i], device=start.device), energy, self.config.max_step)
         return self.store.continued(i, state)
 
     def _examine(self, i: int) -> None:
@@ -250,6 +251,22 @@ class _Paths:
         if problem := mismatch(start, end, fixed):
             raise problem
         self.warnings[i] += remarks(start, end, fixed)
+
+    def _overlap(self, guess: System) -> StructureError | None:
+        """Atoms of the first guess that pass through each other: no model has a number for that."""
+        for m, verdict in enumerate(judge(self._images(guess), self.potential.domain, self.allow)):
+            if verdict.problems:
+                return StructureError(
+                    "E-PATH-OVERLAP",
+                    f"image {m} of the first guess: {verdict.problems[0].what}",
+                    why="the path leads through an atom",
+                    fix="use interpolation='idpp', or give the path in two parts around the obstacle",
+                    atoms=verdict.problems[0].atoms,
+                )
+        return None
+
+    def _images(self, whole: System) -> System:
+        return band.Bands.of(whole, self.config.images + 2).structures()
 
     def _judge_ends(self, i: int, forces: Tensor) -> None:
         free = ~self.fixed[i]
@@ -304,8 +321,7 @@ class _Paths:
         return found
 
     def _sound(self, one: BandState) -> tuple[Status, str, str]:
-        images = band.Bands.of(one.system, self.config.images + 2).structures()
-        for m, verdict in enumerate(judge(images, self.potential.domain, self.allow)):
+        for m, verdict in enumerate(judge(self._images(one.system), self.potential.domain, self.allow)):
             if verdict.problems:
                 return "diverged", verdict.problems[0].code, f"image {m}: {verdict.problems[0].what}"
         return "converged", "", ""
