@@ -76,8 +76,8 @@ def main() -> None:
         )
     page.text(f"Experiment: {EXPERIMENT} ({SOURCE}).")
     page.text(
-        "CHGNet learned bulk crystals by PBE(+U), which has no dispersion, and no molecules in pores. Whatever it gives for"
-        " CO2 in silica is extrapolation: a heat near the measured one would not mean that it knows why. The study shows"
+        "CHGNet learned bulk crystals by PBE(+U), which has no dispersion, and no molecules in pores. What it says of"
+        " CO2 in silica is extrapolation: a heat near the measured one would not mean that it knows why. This shows"
         " the method; for numbers use a model that was taught dispersion and molecules.",
         note=True,
     )
