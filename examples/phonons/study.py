@@ -54,9 +54,14 @@ def main() -> None:
     crystal = ordered()
     repeats = 1 if options.quick else 2
     supercell = ((repeats, 0, 0), (0, repeats, 0), (0, 0, repeats))
-    static = run("equation of state", gs.eos, crystal, model, folder, points=5 if options.quick else 9)
+    tolerance = 1e-3 if options.quick else 1e-4
+    static = run(
+        "equation of state", gs.eos, crystal, model, folder, points=5 if options.quick else 9, force_tolerance=tolerance
+    )
     crystal = static.system
-    stiff = run("elastic constants", gs.elastic, crystal, model, folder, relax_ions=not options.quick)
+    stiff = run(
+        "elastic constants", gs.elastic, crystal, model, folder, relax_ions=not options.quick, force_tolerance=tolerance
+    )
     waves = run(
         "phonons",
         gs.phonons,
@@ -69,7 +74,7 @@ def main() -> None:
         points_per_segment=11 if options.quick else 51,
     )
     harmonic = PhononConfig(supercell=supercell, mesh_length=20.0 if options.quick else 60.0, points_per_segment=11)
-    volumes = EOSConfig(lowest=0.97, highest=1.07, points=5 if options.quick else 7)
+    volumes = EOSConfig(lowest=0.97, highest=1.07, points=5 if options.quick else 7, force_tolerance=tolerance)
     heated = run(
         "thermal expansion",
         gs.thermal_expansion,
