@@ -77,7 +77,8 @@ def label(
         )
     rows = [_row(name, one) for name, one in zip(names, labels, strict=True)]
     if folder is not None:
-        finished = [one.as_record() for one in labels if one.problem is None]
+        pairs = zip(labels, records, strict=True)
+        finished = [one.as_record(record.provenance.tags) for one, record in pairs if one.problem is None]
         write(folder / "labels.extxyz", finished, overwrite=True)
         if report:
             _label_report(folder / "report.html", chosen, labels, rows, files)

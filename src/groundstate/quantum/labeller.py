@@ -39,11 +39,12 @@ class Label:
     seconds: float
     known: bool
 
-    def as_record(self) -> Record:
-        """For files and training. What the table of quantities does not hold, and a failure, go into the tags."""
+    def as_record(self, tags: Mapping[str, str] | None = None) -> Record:
+        """For files and training, with the tags its structure had. What the table of quantities does not hold, and a
+        failure, become tags."""
         table = quantities()
         labels = {name: value for name, value in self.values.items() if name in table}
-        tags = {
+        tags = dict(tags or {}) | {
             name: " ".join(repr(float(x)) for x in value.reshape(-1))
             for name, value in self.values.items()
             if name not in table
