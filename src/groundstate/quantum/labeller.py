@@ -11,7 +11,16 @@ from typing import Any
 
 from torch import Tensor
 
-from groundstate.atoms import GroundstateError, LevelOfTheory, OptionError, System, judge, nearest, quantities
+from groundstate.atoms import (
+    GroundstateError,
+    LevelOfTheory,
+    OptionError,
+    System,
+    UndefinedPropertyError,
+    judge,
+    nearest,
+    quantities,
+)
 from groundstate.data import Provenance, Record
 from groundstate.external import Worker
 from groundstate.quantum.engine import Engine, settings
@@ -158,8 +167,12 @@ class Reference:
         self.close()
 
     def _refusal(self, single: System) -> GroundstateError | None:
-        problems = judge(single, self.engine.domain)[0].problems
-        return problems[0] if problems else self.engine.refusal(single)
+        if problems := judge(single, self.engine.domain)[0].problems:
+            return problems[0]
+        if not self.wanted(single):
+            why = "a structure with open directions has no volume to divide by"
+            return UndefinedPropertyError("E-PROPERTY-UNDEFINED", "'stress' cannot be given", why=why)
+        return self.engine.refusal(single)
 
     def _finished(self, store: Store, keys: Sequence[str]) -> set[str]:
         known = {key: store.get(key) for key in keys}
