@@ -180,7 +180,7 @@ class Reference:
 
     def _again(self, problem: GroundstateError | None) -> bool:
         # A calculation that was killed or took too long says nothing of its structure.
-        return problem is not None and (self.retry or problem.code.startswith("E-EXTERNAL-"))
+        return problem is not None and (self.retry or problem.code in ("E-EXTERNAL-DIED", "E-EXTERNAL-TIMEOUT"))
 
     def _told(self, single: System, answered: Answered | None, refused: GroundstateError | None, known: bool) -> Label:
         if refused is not None or answered is None:
