@@ -18,6 +18,7 @@ from groundstate.data.files import write_whole
 from groundstate.potentials import Potential
 from groundstate.simulation.dynamics import integrate
 from groundstate.simulation.dynamics.checkpoints import Ended, growing_files, restore, save
+from groundstate.simulation.dynamics.conservation import refuse_direct_forces
 from groundstate.simulation.dynamics.integrate import MDConfig, MDState
 from groundstate.simulation.dynamics.samples import COLUMNS, Samples
 from groundstate.simulation.dynamics.watchdog import LineFit, Vitals, drifting, examine
@@ -85,6 +86,7 @@ def run_md(
     fixed = no_atoms(system) if fixed_atoms is None else fixed_atoms
     check_fixed(system, fixed)
     _check_options(system, config, velocities)
+    refuse_direct_forces(potential, config.ensemble, allow)
     keys = input_keys(system, fixed)
     if velocities is not None:
         keys.append(hashlib.sha256(velocities.detach().cpu().contiguous().numpy().tobytes()).hexdigest())
