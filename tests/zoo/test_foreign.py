@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ase.build import bulk, molecule
+from ase.build import bulk, fcc111, molecule
 
 from groundstate import zoo
 from groundstate.api import load, predict
@@ -164,3 +164,22 @@ def test_sevennet_knows_open_boundaries(sevennet: ExternalPotential) -> None:
 def test_weights_of_another_model_are_not_loaded_by_name() -> None:
     with pytest.raises(ModelError, match="7net-0"):
         zoo.load("7net")
+
+
+@pytest.mark.usefixtures("needs_chgnet")
+def test_chgnet_by_its_authors_in_another_process_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole way through the pipe against our own network, a slab with an open boundary among the structures."""
+    monkeypatch.setenv("GROUNDSTATE_CHGNET_AUTHORS_PYTHON", sys.executable)
+    theirs, ours = zoo.load("chgnet-authors"), zoo.load("chgnet")
+    assert isinstance(theirs, ExternalPotential)
+    crystal = bulk("MgO", "rocksalt", a=4.21)
+    crystal.rattle(0.1, seed=0)
+    slab = fcc111("Cu", (1, 1, 3), vacuum=6.0)
+    slab.pbc = (True, True, False)
+    slab.rattle(0.1, seed=1)
+    batch = System.batch([from_ase(crystal), from_ase(slab)])
+    want = ("energy", "energies", "forces", "stress", "magnetic_moments")
+    found, expected = evaluate(theirs, batch, want), evaluate(ours, batch, want)
+    theirs.worker.stop()
+    for name in want:
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=2e-4)
