@@ -5,11 +5,14 @@ from groundstate.zoo.chgnet import CHGNet
 from groundstate.zoo.families import Family, families, family
 from groundstate.zoo.installing import State, install, remove, state
 from groundstate.zoo.loading import BUILDERS, CONVERTERS, load, recorded_as
+from groundstate.zoo.mace import ORIGINAL as MACE_ORIGINAL
+from groundstate.zoo.precision import in_float64
 from groundstate.zoo.weights import models_folder
 
 __all__ = [
     "BUILDERS",
     "CONVERTERS",
+    "MACE_ORIGINAL",
     "CHGNet",
     "Card",
     "Family",
@@ -18,6 +21,7 @@ __all__ = [
     "chosen",
     "families",
     "family",
+    "in_float64",
     "install",
     "load",
     "models_folder",
