@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from groundstate.api import Comparison
+from groundstate.api.compare import LABELS
 from groundstate.report import Page, agreement, structures
 
 PAIR_COLUMNS = [
@@ -94,7 +95,9 @@ def sentence(found: Comparison, names: Sequence[str]) -> str:
 
 def page(found: Comparison, names: Sequence[str], facts: dict[str, Any]) -> Page:
     """Pairs, matrix, the most contested structures, the table of all, refusals, provenance."""
-    made = Page(f"{len(found.said)} models on {len(names)} structures", lead=f"{sentence(found, names)}.")
+    asked = [name for name in found.said if name != LABELS]
+    who = ("1 model" if len(asked) == 1 else f"{len(asked)} models") + (" and labels" if LABELS in found.said else "")
+    made = Page(f"{who} on {len(names)} structures", lead=f"{sentence(found, names)}.")
     made.table(PAIR_COLUMNS, pair_rows(found, names), caption="Disagreement of each two")
     made.text(
         "ΔE are energies per atom within a composition: in this table after the mean difference of each composition is "
