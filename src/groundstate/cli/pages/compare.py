@@ -22,7 +22,9 @@ PAIR_COLUMNS = [
     "pressure RMSE (GPa)",
 ]
 _TABLE = 200
-"""Rows of structures a page shows; the JSON twin has them all under `structures`."""
+"""Rows of structures a page shows; `--json` prints them all."""
+_MOST_POINTS = 1500
+"""Of one panel; of more, evenly chosen ones are drawn."""
 
 
 def pair_rows(found: Comparison, names: Sequence[str]) -> list[list[Any]]:
@@ -139,5 +141,7 @@ def _matrix(made: Page, found: Comparison) -> None:
         name: np.array([np.nan if said.relative is None else 1e3 * said.relative for said in answers])
         for name, answers in found.said.items()
     }
+    forces = {name: values[:: -(-len(values) // _MOST_POINTS)] for name, values in forces.items()}
+    energies = {name: values[:: -(-len(values) // _MOST_POINTS)] for name, values in energies.items()}
     figure = agreement(forces, energies, "force components (eV/Å)", "energy above the lowest (meV/atom)")
     made.figure(figure, "Each model (row) against each other (column); on the line they agree")

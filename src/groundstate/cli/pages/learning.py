@@ -12,8 +12,8 @@ from groundstate.report import Page, curves, parity, structures
 from groundstate.training import ErrorTable, TrainResult
 
 _UNITS = {"energy": "ΔE (eV/atom)", "forces": "force (eV/Å)", "stress": "stress (eV/Å³)"}
-_MOST_POINTS = 6000
-"""Of one panel; more are drawn from evenly, and the JSON twin says so."""
+_MOST_POINTS = 2000
+"""Of one panel; of more, evenly chosen ones are drawn, and the JSON twin has them all."""
 
 
 def error_rows(tables: Mapping[str, ErrorTable]) -> list[list[Any]]:
