@@ -14,7 +14,7 @@ from ase.build import bulk, fcc100
 from broken_potentials import with_fault
 from groundstate import api
 from groundstate.api.parity import PathResult
-from groundstate.api.paths import Asked, original, single, ways
+from groundstate.api.ways import Asked, every_way, original, single
 from groundstate.atoms import Allowances, Geometry, GroundstateError, System
 from groundstate.cli import main
 from groundstate.data import from_ase, to_ase, write
@@ -145,7 +145,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["passed"] is True
     twin = json.loads((tmp_path / "p.json").read_text())
     assert "paths give the numbers" in twin["lead"]
-    assert [row[0] for row in twin["sections"][0]["rows"]] == list(ways())
+    assert [row[0] for row in twin["sections"][0]["rows"]] == list(every_way())
     with pytest.raises(SystemExit) as ended:
         main([*words, "--tolerance-forces", "1e-15"])
     assert ended.value.code == 1

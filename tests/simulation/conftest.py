@@ -1,16 +1,16 @@
-"""Structures, an ASE twin of a potential, and a potential with planted faults."""
+"""Structures, and an ASE twin of a potential."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import pytest
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
-from torch import Tensor
 
-from groundstate.atoms import Geometry, System
-from groundstate.potentials import Energy, Model, Potential, Term, evaluate
+from groundstate.atoms import System
+from groundstate.potentials import Potential, evaluate
+from planted import faulty_potential
 from toys import fcc, lennard_jones
 
 
@@ -91,27 +91,6 @@ def ase_twin(potential: Potential) -> Callable[[System], Atoms]:
     return make
 
 
-class Faulty(Term):
-    """A pair potential with planted faults, by element: gold is NaN, silver repels without end, iron has no floor."""
-
-    cutoff = 4.5
-    reaches_contact = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sound = lennard_jones(cutoff=4.5).terms["pair"]
-
-    def forward(self, system: System, geometry: Geometry, outputs: Mapping[str, Tensor]) -> Energy:
-        energy = self.sound(system, geometry, outputs)
-        edges = geometry.edges(self.cutoff)
-        kind = system.numbers[edges.receivers]
-        repulsion = torch.where(kind == 47, 20 * (1 - edges.distances / self.cutoff) ** 2, 0.0)
-        hole = torch.where(kind == 26, -400.0 * torch.exp(-((edges.distances / 1.2) ** 2)), 0.0)
-        planted = Energy.of_atoms(system, edges.sum_to_receivers(repulsion + hole))
-        broken = torch.where(system.numbers == 79, torch.nan, 0.0).to(torch.float64) * system.positions.sum(dim=1)
-        return energy + planted + Energy.of_atoms(system, torch.where(system.numbers == 79, broken, 0.0))
-
-
 @pytest.fixture
 def faulty() -> Potential:
-    return Model(None, {}, {"pair": Faulty()}, description={"kind": "toy-faulty"})
+    return faulty_potential()

@@ -12,9 +12,9 @@ from ase import Atoms
 from numpy.typing import NDArray
 from torch import Tensor
 
-from groundstate.api.paths import has_volume
 from groundstate.api.sources import LoadedModel, Source, load, systems
 from groundstate.api.structures import predict
+from groundstate.api.ways import has_volume
 from groundstate.atoms import Allowances, DataError, OptionError, System
 from groundstate.atoms.units import GIGAPASCAL
 from groundstate.data import Record, composition, read

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from groundstate.api.paths import Asked, NotHere, Way, single, ways
 from groundstate.api.sources import LoadedModel, Source, load, systems
+from groundstate.api.ways import Asked, NotHere, Way, every_way, single
 from groundstate.atoms import Allowances, DataError, GroundstateError, OptionError, System, judge
 from groundstate.laws.noise import energy_noise, force_noise, precision_of
 from groundstate.laws.precision import Precision
@@ -102,7 +102,7 @@ def parity(
 ) -> Parity:
     """Ask about every structure on every path and compare with one plain evaluation of it alone.
 
-    paths   further ones by name, beside `paths.ways`: an exported model, another program
+    paths   further ones by name, beside `ways.every_way`: an exported model, another program
     What the model refuses is left out and listed. A path that raises has failed, with the error as its detail. Raises
     DataError when nothing is left to ask about. Checked: tests/api/test_parity.py, with paths broken on purpose.
     """
@@ -116,7 +116,7 @@ def parity(
     structures = [given[i] for i in kept]
     precision = precision_of(loaded.potential, prepare(loaded.potential))
     expected = [answer for answer in single(loaded, structures) if answer is not None]
-    every = {**ways(allow), **(paths or {})}
+    every = {**every_way(allow), **(paths or {})}
     results = []
     for done, (name, path) in enumerate(every.items()):
         progress(Progress(done, len(every), "paths", name))

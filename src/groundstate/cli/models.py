@@ -11,7 +11,8 @@ import typer
 from rich.table import Table
 from typer.core import TyperGroup
 
-from groundstate import api, zoo
+from groundstate import api, quantum, zoo
+from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
 from groundstate.cli.app import app, errors, output, show
 from groundstate.cli.pages import models as pages
@@ -46,8 +47,11 @@ class _NameOrVerb(TyperGroup):
 
 models = typer.Typer(
     cls=_NameOrVerb,
-    subcommand_metavar="[NAME | convert …]",
-    help="Which models can be loaded; one in full when named, or converted from the file of another package.",
+    subcommand_metavar="[NAME | install … | remove … | convert …]",
+    help="""Which models can be loaded; one in full when named, installed, or converted from another package's file.
+
+    `groundstate models`, `groundstate models chgnet`, `groundstate models --elements Mg,O --licence commercial`
+    """,
 )
 app.add_typer(models, name="models")
 
@@ -55,32 +59,53 @@ app.add_typer(models, name="models")
 @models.command("show", hidden=True)
 def show_models(
     name: Annotated[str | None, typer.Argument(help="A public model, or a model file, to show in full.")] = None,
+    licence: Annotated[str, typer.Option(help="commercial: only weights that a company may use.")] = "",
+    elements: Annotated[str, typer.Option(help="Only models that know all of these, e.g. Mg,O.")] = "",
+    charge: Annotated[bool, typer.Option("--charge", help="Only models that see the total charge.")] = False,
     report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Which models can be loaded, with licence, elements, theory and conditions; one in full when named."""
+    """Which models can be loaded, with state, licence, elements, theory and conditions; one in full when named."""
     opt.refuse_report(report)
+    if licence not in ("", "commercial"):
+        raise OptionError("E-OPTION-UNKNOWN", f"licence '{licence}' is no filter", fix="use --licence commercial")
     if name is None:
-        rows = [card.as_dict() for card in zoo.cards().values()]
+        wanted = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
+        cards = zoo.chosen(commercial=bool(licence), elements=wanted, charge=charge)
+        rows = [{**card.as_dict(), "state": zoo.state(card).word} for card in cards]
     elif Path(name).suffix == ".safetensors":
         rows = [checkpoint.inspect(name)]
     else:
-        rows = [{**zoo.resolve(name).as_dict(), "recorded_as": zoo.recorded_as(name)}]
+        rows = [api.model_facts(name)]
     if report is not None:
         opt.leave(pages.described(rows), report)
     if as_json:
         show(rows)
     elif name is None:
-        table = Table(title="Public models (name one for all about it)", title_justify="left")
-        for column in ("id", "licence", "elements", "theory"):
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(row["id"], row["licence"], str(len(row["elements"].split())), row["theory"])
-        output.print(table)
+        _print_models(rows)
+        if not rows:
+            errors.print("no model meets all of this", markup=False)
     else:
         for key, value in rows[0].items():
             output.print(f"{key:<14} {_brief(value, 2000)}", markup=False, soft_wrap=True)
     return 0
+
+
+def _print_models(rows: list[dict[str, Any]]) -> None:
+    table = Table(title="Public models (name one for all about it)", title_justify="left")
+    for column in ("id", "state", "licence", "forces", "elements", "theory", "charge"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(
+            row["id"],
+            row["state"],
+            row["licence"],
+            "conservative" if row["conservative"] else "direct",
+            str(len(row["elements"].split())) if row["elements"] else "not stated",
+            row["theory"],
+            row["conditions"]["charge"],
+        )
+    output.print(table)
 
 
 @models.command("convert")
@@ -169,7 +194,10 @@ _VERDICT = {True: "pass", False: "FAIL", None: "does not apply"}
 
 @app.command()
 def doctor(report: opt.Report = None, as_json: opt.Json = False) -> int:
-    """What this machine is, what is installed, what is missing, and the exact line that mends it."""
+    """What this machine is, what is installed, what is missing, and the exact line that mends it.
+
+    `groundstate doctor`
+    """
     opt.refuse_report(report)
     facts: dict[str, Any] = {
         "groundstate": version("groundstate"),
@@ -189,7 +217,7 @@ def doctor(report: opt.Report = None, as_json: opt.Json = False) -> int:
     if report is not None:
         opt.leave(pages.machine(facts, kernels, packages), report)
     if as_json:
-        show({"machine": facts, "kernels": kernels, "packages": packages})
+        show({"machine": facts, "kernels": kernels, "packages": packages, "engines": quantum.report()})
         return 0
     for key, value in facts.items():
         output.print(f"{key:<14} {value}", markup=False)
@@ -199,6 +227,9 @@ def doctor(report: opt.Report = None, as_json: opt.Json = False) -> int:
     for row in packages:
         state = row["version"] or f"not installed: {row['install']}"
         output.print(f"{row['package']:<18} {state}", markup=False)
+    for engine in quantum.report():
+        state = engine["version"] or f"not installed: {engine['install']}"
+        output.print(f"{engine['engine']:<18} {state} ({engine['for']})", markup=False, soft_wrap=True)
     return 0
 
 

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from groundstate import api
-from groundstate.api.paths import original
+from groundstate.api.ways import original
 from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
 from groundstate.cli.app import app, errors, output, show

@@ -86,7 +86,13 @@ def relax(
     pressure_GPa: Annotated[float, typer.Option("--pressure-GPa", help="External pressure, GPa.")] = 0.0,
     force_tolerance: Annotated[float, typer.Option(help="Largest force (and cell force) at the end, eV/Å.")] = 0.01,
     max_steps: Annotated[int, typer.Option(help="Steps before a structure ends unconverged.")] = 500,
-    max_atoms_per_batch: Annotated[int, typer.Option(help="Atoms computed together.")] = 512,
+    minimiser: Annotated[str, typer.Option(help="lbfgs, or fire: slower and sturdier on rough surfaces.")] = "lbfgs",
+    keep_symmetry: Annotated[
+        float | None, typer.Option(help="Keep the symmetry found within this distance, Å (spglib); 0.01 is usual.")
+    ] = None,
+    max_atoms_per_batch: Annotated[
+        int | None, typer.Option(help="Atoms computed together; as many as memory allows by default.")
+    ] = None,
     fixed_atoms: opt.FixedAtoms = "",
     folder: opt.Output = None,
     report: opt.Report = None,
@@ -119,6 +125,8 @@ def relax(
             pressure_GPa=pressure_GPa,
             force_tolerance=force_tolerance,
             max_steps=max_steps,
+            minimiser=minimiser,
+            keep_symmetry=keep_symmetry,
             max_atoms_per_batch=max_atoms_per_batch,
         )
     rows = [_relaxed_row(name, result) for name, result in zip(names, results, strict=True)]
@@ -141,9 +149,22 @@ def md(
         float, typer.Option("--timestep-fs", help="Time step, fs: 1 usual, 0.5 with hydrogen.")
     ] = 1.0,
     ensemble: Annotated[
-        str, typer.Option(help="nve (constant energy) or langevin (constant temperature).")
+        str, typer.Option(help="nve; langevin, csvr, nose-hoover (temperature); npt, npt-mtk (and pressure).")
     ] = "langevin",
     friction_per_ps: Annotated[float, typer.Option(help="Langevin coupling, 1/ps.")] = 1.0,
+    final_temperature_K: Annotated[
+        float | None, typer.Option("--final-temperature-K", help="The thermostat goes there linearly, K.")
+    ] = None,
+    thermostat_fs: Annotated[float, typer.Option(help="Relaxation time of csvr and of chains, fs.")] = 100.0,
+    pressure_GPa: Annotated[float, typer.Option("--pressure-GPa", help="External pressure, GPa.")] = 0.0,
+    cell: Annotated[
+        str, typer.Option(help="Under pressure: isotropic keeps the shape, full lets all go.")
+    ] = "isotropic",
+    barostat_fs: Annotated[float, typer.Option(help="Relaxation time of the volume, fs.")] = 1000.0,
+    compressibility_per_GPa: Annotated[
+        float, typer.Option("--compressibility-per-GPa", help="A guess; sets the pace of npt only, 1/GPa.")
+    ] = 0.01,
+    trajectory_every: Annotated[int, typer.Option(help="Steps between frames on disk; ≤ 4 fs for spectra.")] = 100,
     seed: Annotated[int, typer.Option(help="Seed of velocities and noise.")] = 0,
     model: opt.Model = opt.DEFAULT_MODEL,
     fixed_atoms: opt.FixedAtoms = "",
@@ -154,10 +175,10 @@ def md(
     ignore_multiplicity: opt.IgnoreMultiplicity = False,
     as_json: opt.Json = False,
 ) -> int:
-    """Molecular dynamics at constant energy or temperature, with a watchdog.
+    """Molecular dynamics at constant energy, temperature or pressure, with a watchdog.
 
-    The run stops where temperature, forces, distances or energy drift leave sense, keeps the last good frame and says
-    why. With `--output` trajectory and checkpoints are on disk and the same command continues.
+    The run stops where temperature, forces, distances, volume or energy drift leave sense, keeps the last good frame
+    and says why. With `--output` trajectory and checkpoints are on disk and the same command continues.
 
     `groundstate md SrTiO3.cif --steps 1000 --temperature-K 300 --output run`
     """
@@ -177,6 +198,13 @@ def md(
             timestep_fs=timestep_fs,
             ensemble=ensemble,
             friction_per_ps=friction_per_ps,
+            final_temperature_K=final_temperature_K,
+            thermostat_fs=thermostat_fs,
+            pressure_GPa=pressure_GPa,
+            cell=cell,
+            barostat_fs=barostat_fs,
+            compressibility_per_GPa=compressibility_per_GPa,
+            trajectory_every=trajectory_every,
             seed=seed,
         )
     rows = [_md_row(name, result) for name, result in zip(names, results, strict=True)]
@@ -218,10 +246,18 @@ def _md_row(name: str, result: MDResult) -> dict[str, Any]:
         "time (ps)": result.time_fs / 1000,
         "mean T (K)": result.mean_temperature_K,
         "std T (K)": result.temperature_std_K,
+        **{
+            label: float(result.samples[column].mean())
+            for column, label in _PRESSED.items()
+            if column in result.samples
+        },
         "drift (meV/atom/ps)": result.drift_meV_per_atom_ps,
         "reason": f"{result.code}: {result.reason}" if result.code else "",
         "notes": list(result.notes),
     }
+
+
+_PRESSED = {"pressure_GPa": "mean p (GPa)", "volume": "mean V (Å³)"}
 
 
 def _print_rows(title: str, rows: list[dict[str, Any]], notes: list[str]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -75,7 +76,7 @@ class Environment:
                 why="it runs in an environment of its own, so that its requirements clash with nothing",
                 fix=f"groundstate models install {self.name}; or name an interpreter that has it in {self.variable}",
             )
-        return str(_interpreter(self.folder))
+        return str(self.record()["python"])
 
     def record(self) -> dict[str, Any]:
         """What was installed: `packages` as asked, `versions` as found, `python`; empty where nothing whole is."""
@@ -122,6 +123,36 @@ class Environment:
             write_whole(folder / MARKER, json.dumps(record, indent=1).encode())
         say(f"{self.name} is installed in {self.folder}")
 
+    def adopt(self, python: str) -> None:
+        """Remember an interpreter of the user's own as this environment; nothing is installed.
+
+        Raises RunError E-EXTERNAL-PYTHON where it does not start or lacks the module that must import.
+        """
+        words = [python, "-c", f"import {self.imports or 'sys'}"]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False, env=_around({}))
+            failed = done.stderr.strip().splitlines()[-1:] if done.returncode else None
+        except OSError as error:
+            failed = [str(error.strerror)]
+        if failed is not None:
+            raise RunError(
+                "E-EXTERNAL-PYTHON",
+                f"'{python}' cannot run {self.name} ({''.join(failed) or 'no word why'})",
+                fix=f"give the interpreter of an environment that has {' '.join(self.packages) or self.imports}",
+            )
+        record = {"packages": [*self.first, *self.packages], "versions": {}, "python": python}
+        with owned_folder(self.folder) as folder:
+            write_whole(folder / MARKER, json.dumps(record, indent=1).encode())
+
+    def remove(self) -> bool:
+        """Delete it; False where there was none. An interpreter of the user's own is forgotten, not deleted."""
+        if not self.folder.is_dir():
+            return False
+        with owned_folder(self.folder) as folder:
+            (folder / MARKER).unlink(missing_ok=True)  # first, so that a half-deleted one is not taken for whole
+            shutil.rmtree(folder)
+        return True
+
     def _pip(self, python: str, index: str | None) -> list[list[str]]:
         start = [python, "-m", "pip", "install", "--disable-pip-version-check"]
         start += ["--extra-index-url", index] if index else []
@@ -132,12 +163,15 @@ def _interpreter(folder: Path) -> Path:
     return folder / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
+def _around(variables: Mapping[str, str]) -> dict[str, str]:
+    """Variables of this process, without those that would lead another interpreter to our packages."""
+    ours = ("PYTHONPATH", "PYTHONHOME", "PIP_CONSTRAINT")
+    return {**{name: value for name, value in os.environ.items() if name not in ours}, **variables}
+
+
 def _run(words: list[str], variables: Mapping[str, str], log: Path, name: str) -> str:
     """Run one step; its output goes to the log. Returns what it wrote to standard output."""
-    around = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "PIP_CONSTRAINT")}
-    done = subprocess.run(
-        words, capture_output=True, text=True, errors="replace", check=False, env={**around, **variables}
-    )
+    done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False, env=_around(variables))
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ {shlex.join(words)}\n{done.stdout}{done.stderr}\n")
     if done.returncode != 0:

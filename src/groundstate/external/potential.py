@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from groundstate.atoms import Domain, Geometry, GroundstateError, LevelOfTheory, System, quantity
+from groundstate.external.boxes import boxed
 from groundstate.external.process import Worker
 from groundstate.potentials import Energy, Potential, Prediction
 
@@ -19,8 +20,11 @@ class ExternalPotential(Potential):
     domain, cutoff (Å), theories, provides   as its card states them
     conservative  whether its forces are the derivative of its energy; a model with direct forces still answers with
                   them, and says so here
-    provides may name `energies`, where the driver gives a partition of its energy.
-    Only first derivatives exist. Geometry and weights stay there, so our neighbour lists are not used; the stress of a slab refers to the whole cell, as everywhere here.
+    provides      may name `energies`, where the driver gives a partition of its energy
+    vacuum        Å; where given, open directions are closed with that much of it before structures are sent, see
+                  `boxed`: for programs that mistreat open boundaries, exact where it exceeds the program's cutoff
+    Only first derivatives exist. Geometry and weights stay there, so our neighbour lists are not used; the stress of a
+    slab refers to the whole cell, as everywhere here.
     Checked: tests/external/test_external_potential.py (an analytic potential on both sides of the pipe)
     """
 
@@ -34,11 +38,12 @@ class ExternalPotential(Potential):
         theories: tuple[LevelOfTheory, ...] = (),
         provides: frozenset[str] = frozenset(),
         conservative: bool = True,
+        vacuum: float | None = None,
     ) -> None:
         super().__init__()
         self.worker, self._conservative = worker, conservative
         self._description, self._domain, self._cutoff = dict(description), domain, cutoff
-        self._theories, self._provides = theories, provides
+        self._theories, self._provides, self._vacuum = theories, provides, vacuum
 
     @property
     def domain(self) -> Domain:
@@ -80,11 +85,13 @@ class ExternalPotential(Potential):
         strained = system.cell.requires_grad and bool(system.pbc.any())
         want = ["energy", *sorted(self.provides), *(["forces"] if moved else []), *(["stress"] if strained else [])]
         here = system.replace(positions=system.positions.detach(), cell=system.cell.detach())
-        answers = self._answers(here, want)
+        sent = here if self._vacuum is None else boxed(here, self._vacuum)
+        answers = self._answers(sent, want)
         energy = torch.stack([answer["energy"] for answer in answers])
         forces = torch.cat([answer["forces"] for answer in answers]) if moved else torch.zeros_like(here.positions)
         stress = torch.stack([answer["stress"] for answer in answers]) if strained else torch.zeros_like(here.cell)
-        per_system = _Derivatives.apply(system.positions, system.cell, energy, forces, stress, here)
+        by_strain = sent.volume[:, None, None] * stress
+        per_system = _Derivatives.apply(system.positions, system.cell, energy, forces, by_strain, here)
         outputs = {
             name: (torch.cat if quantity(name).per == "atom" else torch.stack)([answer[name] for answer in answers])
             for name in self.provides - {"energies"}
@@ -114,17 +121,16 @@ class _Derivatives(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, positions: Tensor, cell: Tensor, *rest: Any) -> Tensor:
-        energy, forces, stress, here = rest
-        ctx.save_for_backward(forces, stress)
+        energy, forces, by_strain, here = rest
+        ctx.save_for_backward(forces, by_strain)
         ctx.here = here
         return energy.clone()
 
     @staticmethod
     def backward(ctx: Any, by_energy: Tensor) -> tuple[Tensor | None, ...]:
-        forces, stress = ctx.saved_tensors
+        forces, by_strain = ctx.saved_tensors
         here: System = ctx.here
-        virial = here.volume[:, None, None] * stress
-        virial = virial + here.sum_over_atoms(here.positions[:, :, None] * forces[:, None, :])
+        virial = by_strain + here.sum_over_atoms(here.positions[:, :, None] * forces[:, None, :])
         by_cell = torch.linalg.pinv(here.cell.transpose(1, 2)) @ virial
         scale = by_energy[:, None, None]
         return -by_energy[here.system_index, None] * forces, scale * by_cell, None, None, None, None

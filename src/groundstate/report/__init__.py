@@ -3,6 +3,7 @@
 from groundstate.report.crystals import Picture, structures
 from groundstate.report.figures import agreement, curves, parity
 from groundstate.report.page import Page
+from groundstate.report.phonon_figures import bands
 from groundstate.report.provenance import provenance
 
-__all__ = ["Page", "Picture", "agreement", "curves", "parity", "provenance", "structures"]
+__all__ = ["Page", "Picture", "agreement", "bands", "curves", "parity", "provenance", "structures"]

@@ -58,9 +58,11 @@ def _rebuild(combine: Callable[[str, list[Any]], Any], records: Sequence[Any]) -
     changes = {}
     for f in fields(records[0]):
         values = [getattr(record, f.name) for record in records]
+        if values[0] is None:
+            continue
         if f.type is System:
             changes[f.name] = combine("system", values)
-        elif is_dataclass(f.type):
+        elif is_dataclass(values[0]):
             changes[f.name] = _rebuild(combine, values)
         elif issubclass(f.type, AbstractArray):  # type: ignore[arg-type]
             changes[f.name] = combine(f.type.dim_str.split()[0], values)  # type: ignore[union-attr]

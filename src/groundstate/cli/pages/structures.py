@@ -67,9 +67,12 @@ def moved(rows: Sequence[Row], results: Sequence[MDResult], names: Sequence[str]
         ("temperature_K", "temperature (K)"),
         ("potential", "potential energy from its start (meV/atom)"),
         ("total", "total energy from its start (meV/atom)"),
+        ("conserved", "conserved energy from its start (meV/atom)"),
+        ("pressure_GPa", "pressure (GPa)"),
+        ("volume", "volume (Å³)"),
         ("max_force", "largest force (eV/Å)"),
     ):
-        series = {name: (r.samples["time_fs"].numpy(), _along(r, column)) for name, r in ran}
+        series = {name: (r.samples["time_fs"].numpy(), _along(r, column)) for name, r in ran if column in r.samples}
         if series:
             data = {name: {"time_fs": x.tolist(), column: y.tolist()} for name, (x, y) in series.items()}
             page.figure(curves(series, "time (fs)", label), f"{label} along the run", data)
@@ -80,7 +83,7 @@ def moved(rows: Sequence[Row], results: Sequence[MDResult], names: Sequence[str]
 
 def _along(result: MDResult, column: str) -> np.ndarray:
     values = result.samples[column].numpy()
-    energy = column in ("potential", "total")
+    energy = column in ("potential", "total", "conserved")
     return 1e3 * (values - values[0]) / result.system.n_atoms if energy else values
 
 

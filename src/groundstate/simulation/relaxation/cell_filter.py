@@ -8,7 +8,7 @@ from torch import Tensor
 
 from groundstate.atoms import System
 from groundstate.potentials import periodic_projector
-from groundstate.simulation.relaxation.fire import Coordinates
+from groundstate.simulation.relaxation.coordinates import Coordinates
 
 CELL_MODES = ("fixed", "full", "shape", "isotropic")
 

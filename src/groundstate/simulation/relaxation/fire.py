@@ -6,35 +6,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from groundstate.simulation.relaxation.coordinates import Coordinates
+
 INCREASE, DECREASE = 1.1, 0.5
 MIXING, MIXING_DECAY = 0.1, 0.99
 PATIENCE = 5
 FIRST_TIMESTEP, LARGEST_TIMESTEP = 0.1, 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class Coordinates:
-    """A point, a velocity or a force in the space a relaxation moves in: a row per atom and three rows per cell."""
-
-    atoms: Float[Tensor, "atom 3"]
-    cell: Float[Tensor, "system 3 3"]
-
-    def dot(self, other: "Coordinates", owner: Int[Tensor, " atom"]) -> Float[Tensor, " system"]:
-        """Scalar product of each structure."""
-        cells = (self.cell * other.cell).sum(dim=(1, 2))
-        return cells.index_add(0, owner, (self.atoms * other.atoms).sum(dim=1))
-
-    def scaled(self, factor: Float[Tensor, " system"], owner: Int[Tensor, " atom"]) -> "Coordinates":
-        """Each structure times its own number."""
-        return Coordinates(self.atoms * factor[owner, None], self.cell * factor[:, None, None])
-
-    def __add__(self, other: "Coordinates") -> "Coordinates":
-        return Coordinates(self.atoms + other.atoms, self.cell + other.cell)
-
-    def longest_row(self, owner: Int[Tensor, " atom"]) -> Float[Tensor, " system"]:
-        """The largest length of a row of each structure."""
-        cells = torch.linalg.vector_norm(self.cell, dim=2).amax(dim=1)
-        return cells.scatter_reduce(0, owner, torch.linalg.vector_norm(self.atoms, dim=1), "amax")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +54,7 @@ def advance(state: FireState, force: Coordinates, owner: Int[Tensor, " atom"]) -
     mixing = torch.where(going_up, MIXING * one, mixing)
     downhill = torch.where(going_down, state.downhill + 1, torch.where(going_up, 0, state.downhill))
     velocity = velocity.scaled(keep, owner) + force.scaled(along + timestep, owner)
-    step = velocity.scaled(timestep, owner)
-    step = step.scaled((state.max_step / step.longest_row(owner).clamp_min(1e-300)).clamp_max(1.0), owner)
+    step = velocity.scaled(timestep, owner).within(state.max_step, owner)
     return FireState(velocity, timestep, mixing, downhill, state.max_step), step
 
 

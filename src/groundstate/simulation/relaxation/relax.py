@@ -3,65 +3,34 @@
 from collections import deque
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
-from groundstate.atoms import Allowances, GroundstateError, OptionError, StructureError, System, judge
-from groundstate.potentials import Potential, periodic_projector
+from groundstate.atoms import Allowances, GroundstateError, System, judge
+from groundstate.potentials import Potential
+from groundstate.simulation import memory
 from groundstate.simulation.engine import Engine
-from groundstate.simulation.frames import frame_text, read_frame
 from groundstate.simulation.outputs import RunFolder, identity, input_keys, run_folder
 from groundstate.simulation.progress import Callback, Progress, silent
 from groundstate.simulation.relaxation import minimise
 from groundstate.simulation.relaxation.minimise import Frame, RelaxConfig, RelaxState
+from groundstate.simulation.relaxation.refusals import all_fixed, check_fixed, contradictions, no_atoms, not_periodic
+from groundstate.simulation.relaxation.result import RelaxResult, Status, refused, restored, stored
+from groundstate.simulation.relaxation.symmetry import Symmetric, spglib_there, symmetric
 from groundstate.simulation.states import atom_rows, join, take
 
-Status = Literal["converged", "max_steps", "diverged", "invalid"]
+__all__ = ["RelaxResult", "all_fixed", "check_fixed", "no_atoms", "relax"]
+
+
 HOW_COMPUTED = ("skin", "max_atoms_per_batch")
 """Options that change the cost of a result and not the result."""
-
-
-@dataclass(frozen=True, eq=False)
-class RelaxResult:
-    """How the relaxation of one structure ended.
-
-    status      `converged`; `max_steps`: the last frame; `diverged`: the frame of lowest enthalpy before things went
-                wrong; `invalid`: refused at the door, the input
-    code, reason  why it is not converged; empty when it is
-    system      that frame · forces there, eV/Å, `None` where nothing was computed
-    stress      there, eV/Å³, of a crystal whose cell relaxed, else `None`
-    energy, enthalpy (E + pV) eV · max_force, max_cell_force eV/Å, what the tolerance was compared with · volume_ratio
-    to the input (areas of a slab) · notes for people · record: potential, configuration and version that made it
-    """
-
-    index: int
-    status: Status
-    code: str
-    reason: str
-    system: System
-    forces: Float[Tensor, "atom 3"] | None
-    stress: Float[Tensor, "3 3"] | None
-    energy: float | None
-    enthalpy: float | None
-    max_force: float | None
-    max_cell_force: float | None
-    volume_ratio: float
-    steps: int
-    notes: tuple[str, ...]
-    record: Mapping[str, Any]
-
-    @property
-    def converged(self) -> bool:
-        """Whether forces (and stress, where the cell relaxed) are below the tolerance in a sound structure."""
-        return self.status == "converged"
-
-
-_NUMBERS = ("energy", "enthalpy", "max_force", "max_cell_force", "volume_ratio", "steps")
+ALL_TOGETHER = 256
+"""Atoms that are computed together without a forecast of memory, which would cost more than it saves."""
 
 
 def relax(
@@ -85,7 +54,9 @@ def relax(
     fixed = no_atoms(system) if fixed_atoms is None else fixed_atoms
     check_fixed(system, fixed)
     if config.cell != "fixed" and not bool(system.pbc.any()):
-        raise _not_periodic()
+        raise not_periodic()
+    if config.keep_symmetry is not None:
+        spglib_there()
     resolved = {name: value for name, value in asdict(config).items() if name not in HOW_COMPUTED}
     record = identity("relax", potential.fingerprint(), resolved)
     folder = nullcontext(None) if output is None else run_folder(Path(output), record)
@@ -113,11 +84,14 @@ class _Relaxation:
         self.single_precision = any(p.dtype == torch.float32 for p in potential.parameters())
         self.domain = potential.domain
         self.keys = input_keys(system, fixed)
+        self.limit = config.max_atoms_per_batch
+        self.message = ""
+        self.symmetric: dict[int, Symmetric] = {}
         self.notes: dict[int, list[str]] = {}
         self.results: dict[int, RelaxResult] = {}
 
     def run(self) -> list[RelaxResult]:
-        queue = deque(self._admit())
+        queue = deque(self._fitting(self._admit()))
         state: RelaxState | None = None
         self._report()
         while queue or state is not None:
@@ -140,32 +114,65 @@ class _Relaxation:
         held = self.fixed.split(self.system.atoms_per_system.tolist())
         for i, verdict in enumerate(judge(self.system, self.domain, self.allow)):
             self.notes[i] = list(verdict.notes)
-            if self.keys[i] in done:
-                self.results[i] = self._restored(i, done[self.keys[i]])
-            elif problems := verdict.problems or _contradictions(self.system[i], held[i], self.config):
+            if self.folder is not None and self.keys[i] in done:
+                self.results[i] = restored(self.folder, done[self.keys[i]], i, self.system[i])
+            elif problems := verdict.problems or self._unsuitable(i, held[i]):
                 self._refuse(i, problems[0])
             else:
                 waiting.append(i)
         return waiting
 
+    def _unsuitable(self, i: int, fixed: Bool[Tensor, " atom"]) -> list[GroundstateError]:
+        """Why the options do not fit a structure; where its symmetry is kept, it is found here."""
+        problems = contradictions(self.system[i], fixed, self.config)
+        if problems or self.config.keep_symmetry is None:
+            return problems
+        try:
+            self.symmetric[i] = symmetric(self.system[i], fixed, self.config.mask, self.config.keep_symmetry)
+        except GroundstateError as error:
+            return [error]
+        self.notes[i].append(self.symmetric[i].note)
+        return []
+
+    def _fitting(self, waiting: list[int]) -> list[int]:
+        """Without a limit given, as many atoms together as memory is forecast to hold; what exceeds it is refused."""
+        batch = self.system.select(waiting)
+        if self.limit is not None or batch.n_atoms <= ALL_TOGETHER:
+            return waiting
+        told = memory.forecast(self.engine.potential, batch, minimise.wanted(self.config))
+        self.limit, self.message = told.batch(batch.device), told.message
+        if told.atoms is None:
+            return waiting
+        sizes = dict(zip(waiting, batch.atoms_per_system.tolist(), strict=True))
+        for i, size in sizes.items():
+            if size > told.atoms:
+                self._refuse(i, memory.too_large(size, told))
+        return [i for i in waiting if sizes[i] <= told.atoms]
+
     def _refill(self, state: RelaxState | None, queue: deque[int]) -> RelaxState:
-        limit = self.config.max_atoms_per_batch
         present = 0 if state is None else state.system.n_atoms
         entering: list[int] = []
         while queue:
             size = int(self.system.atoms_per_system[queue[0]])
-            if limit is not None and present + size > limit and present > 0:
+            if self.limit is not None and present + size > self.limit and present > 0:
                 break
             present += size
             entering.append(queue.popleft())
         if entering:
             index = torch.tensor(entering, device=self.system.device)
             fixed = self.fixed[atom_rows(self.system, entering)]
-            fresh = minimise.init(self.system.select(entering), fixed, index, self.config)
+            fresh = self._fresh(entering, fixed, index)
             self.engine.extend(len(entering))
             state = fresh if state is None else join([state, fresh])
         assert state is not None, "the loop runs only while there is something to compute"
         return state
+
+    def _fresh(self, entering: list[int], fixed: Tensor, index: Tensor) -> RelaxState:
+        if self.config.keep_symmetry is None:
+            return minimise.init(self.system.select(entering), fixed, index, self.config)
+        kept = [self.symmetric.pop(i) for i in entering]
+        symmetry = join([one.symmetry for one in kept])
+        return minimise.init(System.batch([one.system for one in kept]), fixed, index, self.config, symmetry)
 
     def _ended(self, state: RelaxState, errors: Mapping[int, GroundstateError]) -> dict[int, tuple[Status, str, str]]:
         tolerance, found = self.config.force_tolerance, dict[int, tuple[Status, str, str]]()
@@ -206,6 +213,8 @@ class _Relaxation:
         computed = bool(frame.finite[0])
         held = single.filter
         placed = held.place(single.system, frame.coordinates) if computed else self.system[i]
+        if self.engine.shortage is not None:
+            self.notes[i].append(str(self.engine.shortage))
         strained = computed and self.config.cell != "fixed" and bool(placed.pbc.all())
         self._keep(
             RelaxResult(
@@ -228,96 +237,17 @@ class _Relaxation:
         )
 
     def _refuse(self, i: int, problem: GroundstateError) -> None:
-        nothing = dict.fromkeys(("forces", "stress", "energy", "enthalpy", "max_force", "max_cell_force"))
-        self._keep(
-            RelaxResult(
-                index=i,
-                status="invalid",
-                code=problem.code,
-                reason=str(problem),
-                system=self.system[i],
-                volume_ratio=1.0,
-                steps=0,
-                notes=tuple(self.notes[i]),
-                record=self.record,
-                **nothing,
-            )
-        )
+        self._keep(refused(i, self.system[i], problem, self.notes[i], self.record))
 
     def _keep(self, result: RelaxResult) -> None:
         self.results[result.index] = result
-        if self.folder is None:
-            return
-        line: dict[str, Any] = {"key": self.keys[result.index], "index": result.index, "status": result.status}
-        line |= {"code": result.code, "reason": result.reason, "notes": list(result.notes)}
-        line |= {name: getattr(result, name) for name in _NUMBERS} | {"record": dict(self.record)}
-        line["stress"] = None if result.stress is None else result.stress.tolist()
-        if result.forces is not None:
-            facts = {name: line[name] for name in ("index", "status", "energy", "max_force")}
-            text = frame_text(result.system, {"forces": result.forces}, facts | {"model": self.record["potential"]})
-            name = "converged.extxyz" if result.converged else "not_converged.extxyz"
-            line["frame"] = self.folder.append(name, text)
-        self.folder.commit(line)
-
-    def _restored(self, i: int, line: Mapping[str, Any]) -> RelaxResult:
-        system, forces = self.system[i], None
-        if "frame" in line and self.folder is not None:
-            system, (forces,) = read_frame(self.folder.frame(line["frame"]), system)
-        kept = {name: line[name] for name in ("status", "code", "reason", *_NUMBERS, "record")}
-        kept["stress"] = None if line["stress"] is None else torch.tensor(line["stress"], dtype=torch.float64)
-        return RelaxResult(index=i, system=system, forces=forces, notes=tuple(line["notes"]), **kept)
+        if self.folder is not None:
+            stored(self.folder, self.keys[result.index], result)
 
     def _report(self, state: RelaxState | None = None) -> None:
         message = (
-            ""
+            self.message
             if state is None
             else f"{len(state.steps)} under way, largest force {float(state.now.residual.max()):.2g} eV/Å"
         )
         self.progress(Progress(len(self.results), self.system.n_systems, "structures", message))
-
-
-def no_atoms(system: System) -> Bool[Tensor, " atom"]:
-    """The mask that holds nothing fixed."""
-    return torch.zeros(system.n_atoms, dtype=torch.bool, device=system.device)
-
-
-def check_fixed(system: System, fixed: Bool[Tensor, " row"]) -> None:
-    """Refuse a mask that does not belong to the batch."""
-    if fixed.shape[0] != system.n_atoms:
-        raise OptionError(
-            "E-FIXED-ATOMS",
-            f"the mask of fixed atoms has {fixed.shape[0]} entries for {system.n_atoms} atoms",
-            fix="give one true or false per atom of the batch",
-        )
-
-
-def all_fixed() -> StructureError:
-    """Nothing can move."""
-    return StructureError("E-ALL-FIXED", "every atom is held fixed", why="nothing can move", fix="free some atoms")
-
-
-def _not_periodic() -> OptionError:
-    return OptionError(
-        "E-CELL-NOT-PERIODIC",
-        "a cell cannot relax where there is none",
-        why="the structure has no periodic direction",
-        fix="use cell='fixed' for molecules, or set the structure's pbc",
-    )
-
-
-def _contradictions(single: System, fixed: Bool[Tensor, " atom"], config: RelaxConfig) -> list[GroundstateError]:
-    """Options that this structure cannot meet."""
-    if config.cell == "fixed":
-        return [all_fixed()] if bool(fixed.all()) else []
-    periods = int(single.pbc[0].sum())
-    if periods == 0:
-        return [_not_periodic()]
-    if config.pressure_GPa != 0 and periods < 3:
-        what = f"a pressure was given to a structure with {periods} periodic direction(s)"
-        return [OptionError("E-PRESSURE", what, why="it has no volume to work on", fix="set pressure_GPa to 0")]
-    plane = periodic_projector(single)[0]
-    tilted = bool((plane - torch.diag(plane.diagonal())).abs().max() > 1e-9)
-    if config.cell_mask is not None and tilted:
-        what = "a cell mask was given to a slab or chain that does not lie along x, y, z"
-        return [OptionError("E-CELL-MASK", what, why="its components are mixed", fix="turn the structure, or drop it")]
-    return []
