@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from groundstate.atoms import System
 from groundstate.report import Page, curves, parity, structures
 from toys import fcc
 
@@ -44,9 +46,48 @@ def test_figures_show_every_series() -> None:
     )
     assert len(figure.axes) == 4
     assert [line.get_label() for line in figure.axes[0].lines[:2]] == ["before", "after"]
-    assert len(structures({"Cu": fcc()}).axes[0].patches) >= 4
     assert [line.get_label() for line in curves({"a": ([1], [1])}, "x", "y", levels={"b": 2.0}).axes[0].lines] == [
         "a",
         "b",
     ]
     assert curves({"a": ([1, 10], [1, 10])}, "x", "y", logarithmic=True).axes[0].get_xscale() == "log"
+
+
+def test_a_structure_is_drawn_with_its_border_and_can_be_turned_offline(tmp_path: Path) -> None:
+    water = System.single([[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]], [8, 1, 1])
+    picture = structures({"Cu <fcc>": fcc(), "water": water})
+    crystal, molecule = picture.markup.split('<div class="crystal">')[1:]
+    assert crystal.count("<circle") == 14, "8 corners and 6 faces of the cube"
+    assert crystal.count('class="cell"') == 2 * 12
+    assert "Cu &lt;fcc&gt;" in crystal
+    assert molecule.count("<circle") == 3
+    assert molecule.count('class="bond"') == 2
+    assert 'class="cell"' not in molecule
+    assert picture.data["water"]["symbols"] == ["O", "H", "H"]
+    page = Page("x")
+    page.figure(picture, "both")
+    text = page.write(tmp_path / "report.html").read_text()
+    assert text.count("<script>") == 1
+    assert "src=" not in text
+    assert "import(" not in text
+    assert "fetch(" not in text
+    assert (
+        json.loads((tmp_path / "report.json").read_text())["sections"][0]["data"]["Cu <fcc>"]["periodic"] == [True] * 3
+    )
+    assert "<script>" not in Page("no structure").write(tmp_path / "plain.html").read_text()
+
+
+def test_what_cannot_be_drawn_is_said() -> None:
+    lost = fcc().replace(positions=fcc().positions * torch.nan)
+    assert "4 atoms: not drawn" in structures({"lost": lost}).markup
+
+
+def test_pictures_take_the_colours_of_the_page(tmp_path: Path) -> None:
+    page = Page("x")
+    page.figure(curves({"a": ([1, 2], [3, 4])}, "x", "y", levels={"b": 2.0}), "a curve")
+    text = page.write(tmp_path / "report.html").read_text()
+    picture = text[text.index("<svg") : text.index("</svg>")]
+    assert "var(--series0, #0b6e6e)" in picture
+    assert "currentColor" in picture
+    assert "#000000" not in picture
+    assert "#ffffff" not in picture

@@ -273,10 +273,10 @@ def test_a_missing_package_names_the_line_that_installs_it(monkeypatch: pytest.M
 
 
 def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    file = tmp_path / module._FILE
+    file = tmp_path / zoo.resolve("chgnet").weights.files[0].name
     file.parent.mkdir(parents=True)
     file.write_bytes(b"not the published weights")
-    spec = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
+    spec = type("Spec", (), {"submodule_search_locations": [str(tmp_path / "chgnet")]})
     monkeypatch.setattr(module, "find_spec", lambda name: spec)
     with pytest.raises(ModelError, match="E-WEIGHTS"):
         zoo.load("chgnet")

@@ -10,28 +10,63 @@ Options are those of `RelaxConfig`, `MDConfig` and `TrainConfig`. One bad struct
 result.
 """
 
+from groundstate.api.builders import adsorb, surface, vacancy, widom
+from groundstate.api.compare import Comparison, compare
+from groundstate.api.doors import drive
 from groundstate.api.export import export, load_run
+from groundstate.api.installing import install, model_facts, remove
 from groundstate.api.learning import evaluate, finetune, train
 from groundstate.api.models import convert, laws
+from groundstate.api.parity import Parity, Tolerances, parity
+from groundstate.api.paths import neb, saddle
+from groundstate.api.properties import elastic, eos, follow_mode, phonons, thermal_conductivity, thermal_expansion
+from groundstate.api.reference import check, label
 from groundstate.api.sources import LoadedModel, load, systems, with_results
 from groundstate.api.structures import Predicted, md, predict, relax
+from groundstate.api.trajectories import free_energy, green_kubo, read_trajectory
 from groundstate.data import read
 
 __all__ = [
+    "Comparison",
     "LoadedModel",
+    "Parity",
     "Predicted",
+    "Tolerances",
+    "adsorb",
+    "check",
+    "compare",
     "convert",
+    "drive",
+    "elastic",
+    "eos",
     "evaluate",
     "export",
     "finetune",
+    "follow_mode",
+    "free_energy",
+    "green_kubo",
+    "install",
+    "label",
     "laws",
     "load",
     "load_run",
     "md",
+    "model_facts",
+    "neb",
+    "parity",
+    "phonons",
     "predict",
     "read",
+    "read_trajectory",
     "relax",
+    "remove",
+    "saddle",
+    "surface",
     "systems",
+    "thermal_conductivity",
+    "thermal_expansion",
     "train",
+    "vacancy",
+    "widom",
     "with_results",
 ]

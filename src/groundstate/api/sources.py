@@ -31,6 +31,12 @@ class LoadedModel:
         """An ASE calculator."""
         return Calculator(self.potential, **options)
 
+    def torchsim(self, **options: Any) -> Any:
+        """A model of torch-sim (`ModelInterface`); see `potentials.adapters.torchsim`."""
+        from groundstate.potentials.adapters.torchsim import TorchSimModel
+
+        return TorchSimModel(self.potential, **options)
+
 
 def load(model: "File | Potential | LoadedModel") -> LoadedModel:
     """A public model by name, or a model file by path; names resolve to an immutable id, an unknown one is refused."""

@@ -1,6 +1,38 @@
 """Floor 8: one binary with verbs."""
 
-from groundstate.cli import export, learning, models, structures
+from groundstate.cli import (
+    builders,
+    compare,
+    drive,
+    export,
+    installing,
+    learning,
+    models,
+    parity,
+    paths,
+    pores,
+    properties,
+    reference,
+    structures,
+    trajectories,
+)
 from groundstate.cli.app import app, main
 
-__all__ = ["app", "export", "learning", "main", "models", "structures"]
+__all__ = [
+    "app",
+    "builders",
+    "compare",
+    "drive",
+    "export",
+    "installing",
+    "learning",
+    "main",
+    "models",
+    "parity",
+    "paths",
+    "pores",
+    "properties",
+    "reference",
+    "structures",
+    "trajectories",
+]

@@ -10,9 +10,10 @@ from rich.table import Table
 from groundstate import api
 from groundstate.cli import options as opt
 from groundstate.cli.app import app, errors, output, show
+from groundstate.cli.pages import learning as pages
 from groundstate.data import LabelReport, Record, read, split
 from groundstate.potentials.mace import MACEConfig
-from groundstate.report import Page, curves
+from groundstate.report import provenance
 from groundstate.training import ErrorTable, Recipe, TrainConfig, TrainResult, load_recipe
 
 RecipeFile = Annotated[Path | None, typer.Option(help="TOML recipe of training options; a mistyped key is refused.")]
@@ -40,6 +41,7 @@ def train(
     time_limit_minutes: Minutes = None,
     seed: Seed = None,
     overwrite: Overwrite = False,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Train a potential of your own from scratch.
@@ -48,10 +50,12 @@ def train(
 
     `groundstate train labels.extxyz --output run --size S --time-limit-minutes 30`
     """
+    opt.refuse_report(report)
     training, validation = _labelled(data, valid, valid_fraction, seed or 0)
     model, options = _options(recipe, size, epochs, time_limit_minutes, seed)
     result = api.train(training, validation, folder, model=model, progress=True, overwrite=overwrite, **options)
-    return _report("Training from scratch", folder, result, as_json)
+    files = [file for file in (data, valid, recipe) if file is not None]
+    return _finished("Training from scratch", folder, result, files, report, as_json)
 
 
 @app.command()
@@ -66,6 +70,7 @@ def finetune(
     time_limit_minutes: Minutes = None,
     seed: Seed = None,
     overwrite: Overwrite = False,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Teach a model your own labels, and say what became better and what worse.
@@ -75,27 +80,34 @@ def finetune(
 
     `groundstate finetune mine.extxyz --model chgnet --output tuned`
     """
+    opt.refuse_report(report)
     training, validation = _labelled(data, valid, valid_fraction, seed or 0)
     shape, options = _options(recipe, "XS", epochs, time_limit_minutes, seed)
     result = api.finetune(
         model, training, validation, folder, model=shape, progress=True, overwrite=overwrite, **options
     )
-    return _report(f"Fine-tuning of {model}", folder, result, as_json)
+    files = [file for file in (data, valid, recipe) if file is not None]
+    return _finished(f"Fine-tuning of {model}", folder, result, files, report, as_json)
 
 
 @app.command()
 def evaluate(
     data: Annotated[Path, typer.Argument(help="Labelled structures.")],
     model: opt.Model = opt.DEFAULT_MODEL,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Errors of a model on labelled structures: energy (as it is, and at fixed composition), forces, stress.
 
     `groundstate evaluate test.extxyz --model run/model.safetensors`
     """
+    opt.refuse_report(report)
     dataset, loaded = read(data), api.load(model)
     _tell(dataset.report)
     table = api.evaluate(dataset.records, loaded)
+    if report is not None:
+        results = _predicted(dataset.records, loaded)
+        opt.leave(pages.evaluated(table, dataset.records, results, provenance(loaded.potential, files=[data])), report)
     if as_json:
         show({"model": loaded.id, **table.as_dict()})
     else:
@@ -127,21 +139,21 @@ def _tell(report: LabelReport) -> None:
     errors.print(report.as_text(), markup=False, soft_wrap=True)
 
 
-def _report(title: str, folder: Path, result: TrainResult, as_json: bool) -> int:
-    page = Page(title, lead=f"{result.path.name}, stopped after {result.seconds / 60:.1f} minutes ({result.stopped})")
-    rows = _error_rows({"before": result.before, "after": result.after})
-    page.table(["quantity", "unit", "RMSE before", "RMSE after", "MAE before", "MAE after"], rows, "Validation errors")
-    if result.worse:
-        page.text("Worse than before: " + ", ".join(result.worse), note=True)
-    keys = [key for key in result.history[0] if key.startswith(("train", "valid"))] if result.history else []
-    series = {key: _column(result, key) for key in keys if all(key in line for line in result.history)}
-    positive = {key: xy for key, xy in series.items() if min(xy[1], default=0.0) > 0}
-    if positive:
-        page.figure(
-            curves(positive, "epoch", "loss and errors (base units)", logarithmic=True), "Learning curves", series
-        )
-    page.facts({"model": result.potential.fingerprint(), "file": str(result.path)})
-    page.write(folder / "report.html")
+def _predicted(records: Sequence[Record], loaded: api.LoadedModel) -> list[api.Predicted]:
+    """What the model says of labelled frames, for pictures: of each what it is labelled with."""
+    found: dict[int, api.Predicted] = {}
+    wants = [tuple(n for n in ("energy", "forces", "stress") if n in record.labels) for record in records]
+    for want in dict.fromkeys(wants):
+        members = [i for i, own in enumerate(wants) if own == want]
+        results = api.predict([records[i].system for i in members], loaded, want)
+        found.update(zip(members, results, strict=True))
+    return [found[i] for i in range(len(records))]
+
+
+def _finished(
+    title: str, folder: Path, result: TrainResult, files: Sequence[Path], report: Path | None, as_json: bool
+) -> int:
+    opt.leave(pages.learnt(title, result, provenance(result.potential, files=files)), report, folder)
     if as_json:
         show(result.as_dict())
     else:
@@ -152,23 +164,10 @@ def _report(title: str, folder: Path, result: TrainResult, as_json: bool) -> int
     return 0
 
 
-def _column(result: TrainResult, key: str) -> tuple[list[float], list[float]]:
-    return [float(i + 1) for i in range(len(result.history))], [float(line[key]) for line in result.history]
-
-
-def _error_rows(tables: dict[str, ErrorTable]) -> list[list[Any]]:
-    names = [name for name in next(iter(tables.values())).rows if all(name in t.rows for t in tables.values())]
-    return [
-        [name, next(iter(tables.values()))[name].unit]
-        + [getattr(t[name], column) for column in ("rmse", "mae") for t in tables.values()]
-        for name in names
-    ]
-
-
 def _print_errors(title: str, tables: dict[str, ErrorTable]) -> None:
     table = Table(title=title, title_justify="left")
     for column in ("quantity", "unit", *(f"{c} {name}".strip() for c in ("RMSE", "MAE") for name in tables)):
         table.add_column(column, justify="left" if column in ("quantity", "unit") else "right")
-    for row in _error_rows(tables):
+    for row in pages.error_rows(tables):
         table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
     output.print(table)

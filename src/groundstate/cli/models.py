@@ -11,15 +11,16 @@ import typer
 from rich.table import Table
 from typer.core import TyperGroup
 
-from groundstate import api, zoo
+from groundstate import api, quantum, zoo
+from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
 from groundstate.cli.app import app, errors, output, show
-from groundstate.data.writers import refuse_existing
+from groundstate.cli.pages import models as pages
 from groundstate.equivariant.native.report import report as report_kernels
 from groundstate.laws import as_table
 from groundstate.potentials import checkpoint
 from groundstate.potentials.mace.engine.standard import standard_plans
-from groundstate.report import Page
+from groundstate.report import provenance
 
 _PACKAGES = {
     "torch": "pip install torch",
@@ -29,6 +30,7 @@ _PACKAGES = {
     "chgnet": "pip install 'groundstate[chgnet]'",
     "pymatgen": "pip install 'groundstate[pymatgen]'",
     "tensorboard": "pip install 'groundstate[tensorboard]'",
+    "torch-sim-atomistic": "pip install 'groundstate[torchsim]'",
 }
 
 
@@ -45,8 +47,11 @@ class _NameOrVerb(TyperGroup):
 
 models = typer.Typer(
     cls=_NameOrVerb,
-    subcommand_metavar="[NAME | convert …]",
-    help="Which models can be loaded; one in full when named, or converted from the file of another package.",
+    subcommand_metavar="[NAME | install … | remove … | convert …]",
+    help="""Which models can be loaded; one in full when named, installed, or converted from another package's file.
+
+    `groundstate models`, `groundstate models chgnet`, `groundstate models --elements Mg,O --licence commercial`
+    """,
 )
 app.add_typer(models, name="models")
 
@@ -54,28 +59,53 @@ app.add_typer(models, name="models")
 @models.command("show", hidden=True)
 def show_models(
     name: Annotated[str | None, typer.Argument(help="A public model, or a model file, to show in full.")] = None,
+    licence: Annotated[str, typer.Option(help="commercial: only weights that a company may use.")] = "",
+    elements: Annotated[str, typer.Option(help="Only models that know all of these, e.g. Mg,O.")] = "",
+    charge: Annotated[bool, typer.Option("--charge", help="Only models that see the total charge.")] = False,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Which models can be loaded, with licence, elements, theory and conditions; one in full when named."""
+    """Which models can be loaded, with state, licence, elements, theory and conditions; one in full when named."""
+    opt.refuse_report(report)
+    if licence not in ("", "commercial"):
+        raise OptionError("E-OPTION-UNKNOWN", f"licence '{licence}' is no filter", fix="use --licence commercial")
     if name is None:
-        rows = [card.as_dict() for card in zoo.cards().values()]
+        wanted = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
+        cards = zoo.chosen(commercial=bool(licence), elements=wanted, charge=charge)
+        rows = [{**card.as_dict(), "state": zoo.state(card).word} for card in cards]
     elif Path(name).suffix == ".safetensors":
         rows = [checkpoint.inspect(name)]
     else:
-        rows = [{**zoo.resolve(name).as_dict(), "recorded_as": zoo.recorded_as(name)}]
+        rows = [api.model_facts(name)]
+    if report is not None:
+        opt.leave(pages.described(rows), report)
     if as_json:
         show(rows)
     elif name is None:
-        table = Table(title="Public models (name one for all about it)", title_justify="left")
-        for column in ("id", "licence", "elements", "theory"):
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(row["id"], row["licence"], str(len(row["elements"].split())), row["theory"])
-        output.print(table)
+        _print_models(rows)
+        if not rows:
+            errors.print("no model meets all of this", markup=False)
     else:
         for key, value in rows[0].items():
             output.print(f"{key:<14} {_brief(value, 2000)}", markup=False, soft_wrap=True)
     return 0
+
+
+def _print_models(rows: list[dict[str, Any]]) -> None:
+    table = Table(title="Public models (name one for all about it)", title_justify="left")
+    for column in ("id", "state", "licence", "forces", "elements", "theory", "charge"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(
+            row["id"],
+            row["state"],
+            row["licence"],
+            "conservative" if row["conservative"] else "direct",
+            str(len(row["elements"].split())) if row["elements"] else "not stated",
+            row["theory"],
+            row["conditions"]["charge"],
+        )
+    output.print(table)
 
 
 @models.command("convert")
@@ -93,12 +123,14 @@ def convert_model(
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that reading the file may take.")] = 600.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output where it exists.")] = False,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Make a model file of a checkpoint of another package, the same function in our own network.
 
     `groundstate models convert mace medium.model --output medium.safetensors --python ~/mace/bin/python --trust-pickle`
     """
+    opt.refuse_report(report)
     loaded = api.convert(
         family,
         file,
@@ -110,6 +142,10 @@ def convert_model(
         timeout=timeout,
         overwrite=overwrite,
     )
+    if report is not None:
+        notes = {key: str(value) for key, value in checkpoint.inspect(target)["notes"].get("imported", {}).items()}
+        facts = provenance(loaded.potential, files=[file, target], settings=notes)
+        opt.leave(pages.converted(file.name, target.name, loaded.id, facts), report)
     if as_json:
         show({"model": str(target), "id": loaded.id})
     else:
@@ -122,15 +158,14 @@ def laws(
     model: Annotated[str, typer.Argument(help="A public model by name, or a model file by path.")],
     only: Annotated[str, typer.Option(help="Laws to try, comma separated; all by default.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the specimens.")] = 0,
-    report: Annotated[Path | None, typer.Option("--report", help="HTML page to leave, with its JSON twin.")] = None,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Examine a model by the laws of physics: symmetry, derivatives, smoothness, additivity, conservation.
 
     `groundstate laws chgnet` takes a few minutes; exit code 1 when a law fails.
     """
-    if report is not None:
-        refuse_existing(report, overwrite=False)
+    opt.refuse_report(report)
     loaded = api.load(model)
     results = api.laws(
         loaded,
@@ -140,9 +175,8 @@ def laws(
     )
     rows = as_table(results)
     if report is not None:
-        page = Page(f"Laws of physics: {loaded.id}")
-        page.table(list(rows[0]), [list(row.values()) for row in rows])
-        page.write(report)
+        facts = provenance(loaded.potential, settings={"seed of the specimens": seed})
+        opt.leave(pages.examined(loaded.id, results, rows, facts), report)
     if as_json:
         show({"model": loaded.id, "laws": rows})
     else:
@@ -159,8 +193,12 @@ _VERDICT = {True: "pass", False: "FAIL", None: "does not apply"}
 
 
 @app.command()
-def doctor(as_json: opt.Json = False) -> int:
-    """What this machine is, what is installed, what is missing, and the exact line that mends it."""
+def doctor(report: opt.Report = None, as_json: opt.Json = False) -> int:
+    """What this machine is, what is installed, what is missing, and the exact line that mends it.
+
+    `groundstate doctor`
+    """
+    opt.refuse_report(report)
     facts: dict[str, Any] = {
         "groundstate": version("groundstate"),
         "python": platform.python_version(),
@@ -176,8 +214,12 @@ def doctor(as_json: opt.Json = False) -> int:
         except PackageNotFoundError:
             packages.append({"package": package, "version": None, "install": install})
     kernels = report_kernels(standard_plans())
+    engines = quantum.report()
+    if report is not None:
+        rows = [{**row, "package": f"{row['engine']}, {row['for']}"} for row in engines]
+        opt.leave(pages.machine(facts, kernels, [*packages, *rows]), report)
     if as_json:
-        show({"machine": facts, "kernels": kernels, "packages": packages})
+        show({"machine": facts, "kernels": kernels, "packages": packages, "engines": engines})
         return 0
     for key, value in facts.items():
         output.print(f"{key:<14} {value}", markup=False)
@@ -187,6 +229,9 @@ def doctor(as_json: opt.Json = False) -> int:
     for row in packages:
         state = row["version"] or f"not installed: {row['install']}"
         output.print(f"{row['package']:<18} {state}", markup=False)
+    for engine in engines:
+        state = engine["version"] or f"not installed: {engine['install']}"
+        output.print(f"{engine['engine']:<18} {state} ({engine['for']})", markup=False, soft_wrap=True)
     return 0
 
 

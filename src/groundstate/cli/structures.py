@@ -14,9 +14,10 @@ from groundstate.atoms.elements import symbols
 from groundstate.atoms.units import GIGAPASCAL
 from groundstate.cli import options as opt
 from groundstate.cli.app import app, errors, output, show
+from groundstate.cli.pages import structures as pages
 from groundstate.data import write
 from groundstate.data.writers import refuse_existing
-from groundstate.report import Page, curves, structures
+from groundstate.report import provenance
 from groundstate.simulation import MDResult, RelaxResult, progress_bar
 
 
@@ -31,6 +32,7 @@ def predict(
         Path | None, typer.Option("--output", "-o", help="extxyz file to write the predictions to.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file.")] = False,
+    report: opt.Report = None,
     salvage: opt.Salvage = False,
     allow_close: opt.AllowClose = False,
     ignore_charge: opt.IgnoreCharge = False,
@@ -41,8 +43,9 @@ def predict(
 
     `groundstate predict POSCAR --want energy,forces,stress`
     """
-    if save is not None:
-        refuse_existing(save, overwrite=overwrite)
+    for path in (save, report):
+        if path is not None:
+            refuse_existing(path, overwrite=overwrite)
     records, names, notes = opt.read_files(files, salvage=salvage)
     loaded = api.load(model)
     with progress_bar("predict") as progress:
@@ -65,10 +68,13 @@ def predict(
         }
         for name, result in zip(names, results, strict=True)
     ]
+    table = _predicted_rows(names, rows, results)
+    if report is not None:
+        opt.leave(pages.predicted(table, results, names, provenance(loaded.potential, files=files)), report)
     if as_json:
         show({"model": loaded.id, "notes": notes, "structures": rows})
     else:
-        _print_predictions(loaded.id, notes, rows, names, results)
+        _print_rows(f"Predicted by {loaded.id}", table, notes)
     return 0 if all(result.problem is None for result in results) else 1
 
 
@@ -80,9 +86,16 @@ def relax(
     pressure_GPa: Annotated[float, typer.Option("--pressure-GPa", help="External pressure, GPa.")] = 0.0,
     force_tolerance: Annotated[float, typer.Option(help="Largest force (and cell force) at the end, eV/Å.")] = 0.01,
     max_steps: Annotated[int, typer.Option(help="Steps before a structure ends unconverged.")] = 500,
-    max_atoms_per_batch: Annotated[int, typer.Option(help="Atoms computed together.")] = 512,
+    minimiser: Annotated[str, typer.Option(help="lbfgs, or fire: slower and sturdier on rough surfaces.")] = "lbfgs",
+    keep_symmetry: Annotated[
+        float | None, typer.Option(help="Keep the symmetry found within this distance, Å (spglib); 0.01 is usual.")
+    ] = None,
+    max_atoms_per_batch: Annotated[
+        int | None, typer.Option(help="Atoms computed together; as many as memory allows by default.")
+    ] = None,
     fixed_atoms: opt.FixedAtoms = "",
     folder: opt.Output = None,
+    report: opt.Report = None,
     salvage: opt.Salvage = False,
     allow_close: opt.AllowClose = False,
     ignore_charge: opt.IgnoreCharge = False,
@@ -97,6 +110,7 @@ def relax(
 
     `groundstate relax *.cif --cell full --force-tolerance 0.01 --output relaxed`
     """
+    opt.refuse_report(report)
     records, names, notes = opt.read_files(files, salvage=salvage)
     loaded, batch = api.load(model), System.batch([record.system for record in records])
     with progress_bar("relax") as progress:
@@ -111,11 +125,14 @@ def relax(
             pressure_GPa=pressure_GPa,
             force_tolerance=force_tolerance,
             max_steps=max_steps,
+            minimiser=minimiser,
+            keep_symmetry=keep_symmetry,
             max_atoms_per_batch=max_atoms_per_batch,
         )
     rows = [_relaxed_row(name, result) for name, result in zip(names, results, strict=True)]
-    if folder is not None:
-        _relax_report(folder / "report.html", loaded.id, rows, results, names)
+    if folder is not None or report is not None:
+        facts = provenance(loaded.potential, files=files)
+        opt.leave(pages.relaxed(rows, list(batch), results, names, facts), report, folder)
     if as_json:
         show({"model": loaded.id, "notes": notes, "structures": rows})
     else:
@@ -132,25 +149,41 @@ def md(
         float, typer.Option("--timestep-fs", help="Time step, fs: 1 usual, 0.5 with hydrogen.")
     ] = 1.0,
     ensemble: Annotated[
-        str, typer.Option(help="nve (constant energy) or langevin (constant temperature).")
+        str, typer.Option(help="nve; langevin, csvr, nose-hoover (temperature); npt, npt-mtk (and pressure).")
     ] = "langevin",
     friction_per_ps: Annotated[float, typer.Option(help="Langevin coupling, 1/ps.")] = 1.0,
+    final_temperature_K: Annotated[
+        float | None, typer.Option("--final-temperature-K", help="The thermostat goes there linearly, K.")
+    ] = None,
+    thermostat_fs: Annotated[float, typer.Option(help="Relaxation time of csvr and of chains, fs.")] = 100.0,
+    pressure_GPa: Annotated[float, typer.Option("--pressure-GPa", help="External pressure, GPa.")] = 0.0,
+    cell: Annotated[
+        str, typer.Option(help="Under pressure: isotropic keeps the shape, full lets all go.")
+    ] = "isotropic",
+    barostat_fs: Annotated[float, typer.Option(help="Relaxation time of the volume, fs.")] = 1000.0,
+    compressibility_per_GPa: Annotated[
+        float, typer.Option("--compressibility-per-GPa", help="A guess; sets the pace of npt only, 1/GPa.")
+    ] = 0.01,
+    trajectory_every: Annotated[int, typer.Option(help="Steps between frames on disk; ≤ 4 fs for spectra.")] = 100,
     seed: Annotated[int, typer.Option(help="Seed of velocities and noise.")] = 0,
     model: opt.Model = opt.DEFAULT_MODEL,
     fixed_atoms: opt.FixedAtoms = "",
     folder: opt.Output = None,
+    report: opt.Report = None,
     allow_close: opt.AllowClose = False,
     ignore_charge: opt.IgnoreCharge = False,
     ignore_multiplicity: opt.IgnoreMultiplicity = False,
+    allow_direct_forces: opt.AllowDirectForces = False,
     as_json: opt.Json = False,
 ) -> int:
-    """Molecular dynamics at constant energy or temperature, with a watchdog.
+    """Molecular dynamics at constant energy, temperature or pressure, with a watchdog.
 
-    The run stops where temperature, forces, distances or energy drift leave sense, keeps the last good frame and says
-    why. With `--output` trajectory and checkpoints are on disk and the same command continues.
+    The run stops where temperature, forces, distances, volume or energy drift leave sense, keeps the last good frame
+    and says why. With `--output` trajectory and checkpoints are on disk and the same command continues.
 
     `groundstate md SrTiO3.cif --steps 1000 --temperature-K 300 --output run`
     """
+    opt.refuse_report(report)
     records, names, notes = opt.read_files(files)
     loaded, batch = api.load(model), System.batch([record.system for record in records])
     with progress_bar("md") as progress:
@@ -158,7 +191,7 @@ def md(
             batch,
             loaded,
             fixed_atoms=opt.atom_mask(fixed_atoms, batch),
-            allow=opt.allowances(allow_close, ignore_charge, ignore_multiplicity),
+            allow=opt.allowances(allow_close, ignore_charge, ignore_multiplicity, allow_direct_forces),
             output=folder,
             progress=progress,
             steps=steps,
@@ -166,11 +199,19 @@ def md(
             timestep_fs=timestep_fs,
             ensemble=ensemble,
             friction_per_ps=friction_per_ps,
+            final_temperature_K=final_temperature_K,
+            thermostat_fs=thermostat_fs,
+            pressure_GPa=pressure_GPa,
+            cell=cell,
+            barostat_fs=barostat_fs,
+            compressibility_per_GPa=compressibility_per_GPa,
+            trajectory_every=trajectory_every,
             seed=seed,
         )
     rows = [_md_row(name, result) for name, result in zip(names, results, strict=True)]
-    if folder is not None:
-        _md_report(folder / "report.html", loaded.id, rows, results, names)
+    if folder is not None or report is not None:
+        facts = provenance(loaded.potential, files=files)
+        opt.leave(pages.moved(rows, results, names, facts), report, folder)
     if as_json:
         show({"model": loaded.id, "notes": notes, "structures": rows})
     else:
@@ -206,10 +247,18 @@ def _md_row(name: str, result: MDResult) -> dict[str, Any]:
         "time (ps)": result.time_fs / 1000,
         "mean T (K)": result.mean_temperature_K,
         "std T (K)": result.temperature_std_K,
+        **{
+            label: float(result.samples[column].mean())
+            for column, label in _PRESSED.items()
+            if column in result.samples
+        },
         "drift (meV/atom/ps)": result.drift_meV_per_atom_ps,
         "reason": f"{result.code}: {result.reason}" if result.code else "",
         "notes": list(result.notes),
     }
+
+
+_PRESSED = {"pressure_GPa": "mean p (GPa)", "volume": "mean V (Å³)"}
 
 
 def _print_rows(title: str, rows: list[dict[str, Any]], notes: list[str]) -> None:
@@ -224,9 +273,8 @@ def _print_rows(title: str, rows: list[dict[str, Any]], notes: list[str]) -> Non
         errors.print(f"note: {note}", markup=False)
 
 
-def _print_predictions(
-    model: str, notes: list[str], rows: list[dict[str, Any]], names: list[str], results: Any
-) -> None:
+def _predicted_rows(names: list[str], rows: list[dict[str, Any]], results: Any) -> list[dict[str, Any]]:
+    """What a table shows of predictions: one number for each quantity, and the reason where there is none."""
     shown = []
     for name, row, result in zip(names, rows, results, strict=True):
         values = result.values
@@ -242,37 +290,10 @@ def _print_predictions(
             line["problem"] = str(result.problem)
         shown.append({**line, "notes": row["notes"]})
     columns = {name: None for line in shown for name in line}
-    _print_rows(f"Predicted by {model}", [{name: line.get(name) for name in columns} for line in shown], notes)
+    return [{name: line.get(name) for name in columns} for line in shown]
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.5g}" if isinstance(value, float) else str(value)
-
-
-def _relax_report(
-    path: Path, model: str, rows: list[dict[str, Any]], results: list[RelaxResult], names: list[str]
-) -> None:
-    ends = [result.status for result in results]
-    page = Page("Relaxation", lead=", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends)))
-    columns = [name for name in rows[0] if name != "notes"]
-    page.table(columns, [[row[name] for name in columns] for row in rows], caption=f"Model {model}")
-    pictured = {name: result.system for name, result in list(zip(names, results, strict=True))[:4]}
-    page.figure(structures(pictured), "Final structures" + (" (the first four)" if len(results) > 4 else ""))
-    page.facts(results[0].record)
-    page.write(path)
-
-
-def _md_report(path: Path, model: str, rows: list[dict[str, Any]], results: list[MDResult], names: list[str]) -> None:
-    page = Page("Molecular dynamics", lead=f"Model {model}")
-    columns = [name for name in rows[0] if name != "notes"]
-    page.table(columns, [[row[name] for name in columns] for row in rows])
-    ran = [(name, result.samples) for name, result in zip(names, results, strict=True) if result.samples]
-    for column, label in (("temperature_K", "temperature (K)"), ("potential", "potential energy (eV)")):
-        series = {name: (samples["time_fs"].numpy(), samples[column].numpy()) for name, samples in ran[:6]}
-        if series:
-            data = {name: {"time_fs": x.tolist(), column: y.tolist()} for name, (x, y) in series.items()}
-            page.figure(curves(series, "time (fs)", label), f"{label} along the run", data)
-    page.facts(results[0].record)
-    page.write(path)

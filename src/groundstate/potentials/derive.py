@@ -97,6 +97,13 @@ def hessian(
             "E-HESSIAN-BATCH", "a Hessian belongs to one structure", fix="select one of the batch"
         )
     n = 3 * system.n_atoms
+    if method == "autograd" and not potential.twice_differentiable:
+        raise UndefinedPropertyError(
+            "E-HESSIAN-AUTOGRAD",
+            "second derivatives of this potential cannot be taken by torch",
+            why="a part of it computes outside of torch, and its share would be missing",
+            fix="take them as differences (method='differences')",
+        )
     if method == "autograd":
         positions = system.positions.detach().requires_grad_()
         moved = system.replace(positions=positions)

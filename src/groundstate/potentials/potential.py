@@ -86,6 +86,16 @@ class Potential(nn.Module, ABC):
         """Whether forces come from kernels of its own, and little is left for torch."""
         return False
 
+    @property
+    def conservative(self) -> bool:
+        """Whether its forces are the derivative of its energy; direct forces heat or cool what moves freely."""
+        return True
+
+    @property
+    def twice_differentiable(self) -> bool:
+        """Whether torch can differentiate its forces by positions; elsewhere second derivatives are differences."""
+        return True
+
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Plain data that says what it is; with the parameters it fixes the potential. `kind` names the class of it."""
@@ -150,6 +160,16 @@ class Sum(Potential):
     def native(self) -> bool:
         """Whether all parts are."""
         return all(part.native for part in self.potentials)
+
+    @property
+    def conservative(self) -> bool:
+        """Whether all parts are."""
+        return all(part.conservative for part in self.potentials)
+
+    @property
+    def twice_differentiable(self) -> bool:
+        """Whether every part is."""
+        return all(part.twice_differentiable for part in self.potentials)
 
     def describe(self) -> dict[str, Any]:
         """The parts' descriptions."""

@@ -3,17 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from ase.visualize.plot import plot_atoms
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
-from groundstate.atoms import System
-from groundstate.data import to_ase
-
-_INK = "#1b2430"
-_COLOURS = ("#0b6e6e", "#d1495b", "#edae49", "#30638e", "#7a5195", "#5b6675")
+from groundstate.report.style import INK as _INK
+from groundstate.report.style import SERIES as _COLOURS
 
 
 def parity(panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]]) -> Figure:
@@ -33,6 +29,35 @@ def parity(panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]]) -> F
         upper.set_ylabel(f"predicted {label}")
         lower.set(xlabel=f"reference {label}", ylabel="error")
         upper.legend(frameon=False)
+        for axes in (upper, lower):
+            _quiet(axes)
+    return figure
+
+
+def agreement(
+    lower: Mapping[str, ArrayLike], upper: Mapping[str, ArrayLike], lower_label: str, upper_label: str
+) -> Figure:
+    """Every model against every other: below the diagonal one quantity, above it another; the labels carry units.
+
+    All of `lower` have one length, all of `upper` another (or none), NaN where a model said nothing.
+    """
+    names = list(lower)
+    n = len(names)
+    figure = Figure(figsize=(2.3 * n + 0.8, 2.3 * n + 0.4), layout="constrained")
+    grid = figure.subplots(n, n, squeeze=False)
+    for i, row in enumerate(names):
+        for j, column in enumerate(names):
+            axes, values = grid[i, j], lower if i > j else upper
+            if i == j:
+                axes.text(0.5, 0.5, row, ha="center", va="center", transform=axes.transAxes, fontsize=10, wrap=True)
+                axes.set_axis_off()
+                continue
+            x, y = np.asarray(values[column], dtype=float), np.asarray(values[row], dtype=float)
+            axes.plot(x, y, ".", ms=3.5, alpha=0.55, color=_COLOURS[0 if i > j else 3])
+            axes.axline((0, 0), slope=1, lw=0.8, color=_INK, zorder=0)
+            axes.tick_params(labelsize=7)
+            _quiet(axes)
+    figure.supxlabel(f"below the diagonal: {lower_label} · above: {upper_label}", fontsize=9)
     return figure
 
 
@@ -59,24 +84,21 @@ def curves(
             axis.set_major_formatter(FuncFormatter(_plain))
             axis.set_minor_formatter(FuncFormatter(_plain))
         axes.tick_params(which="minor", labelsize="small")
-    axes.legend(frameon=False)
+    named = len(series) + len(levels or {})
+    figure.legend(frameon=False, loc="outside right upper") if named > 3 else axes.legend(frameon=False)
+    _quiet(axes)
     return figure
+
+
+def _quiet(axes: Axes) -> None:
+    """Without the frame that says nothing."""
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _plain(value: float, _: int) -> str:
     """2, 5 and 10 rather than powers, and only those."""
     leading = value / 10 ** np.floor(np.log10(value))
     return f"{value:g}" if min(abs(leading - known) for known in (1, 2, 5)) < 1e-6 else ""
-
-
-def structures(named: Mapping[str, System], rotation: str = "12x,-18y,2z") -> Figure:
-    """Each structure in projection, with its cell."""
-    figure = Figure(figsize=(3.2 * len(named), 3.2), layout="constrained")
-    for axes, (name, system) in zip(_row(figure, len(named)), named.items(), strict=True):
-        plot_atoms(to_ase(system)[0], axes, rotation=rotation, radii=0.5)
-        axes.set_title(name, fontsize=11)
-        axes.set_axis_off()
-    return figure
 
 
 def _row(figure: Figure, n: int) -> Sequence[Axes]:

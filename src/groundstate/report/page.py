@@ -11,24 +11,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from groundstate.data.files import write_whole
-
-_STYLE = """
-:root{--ink:#1b2430;--soft:#5b6675;--line:#dfe4ea;--paper:#fff;--wash:#f6f8fa;--accent:#0b6e6e}
-@media(prefers-color-scheme:dark){:root{--ink:#e8edf2;--soft:#9aa7b5;--line:#2c3640;--paper:#141a20;--wash:#1b232b;
---accent:#4fc3c3}figure svg{background:#fff;border-radius:6px}}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,sans-serif}
-main{max-width:60rem;margin:0 auto;padding:2.5rem 1.25rem 4rem}
-h1{font-size:1.9rem;line-height:1.2;margin:0 0 .3rem}h2{font-size:1.25rem;margin:2.6rem 0 .6rem}
-.lead{font-size:1.1rem;color:var(--soft);margin:0 0 1.5rem}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.93rem}
-.wide{overflow-x:auto}caption{text-align:left;color:var(--soft);padding:.2rem 0 .5rem}
-th,td{padding:.38rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid var(--ink);font-weight:600}
-figure{margin:1.2rem 0}figure svg{max-width:100%;height:auto}figcaption{color:var(--soft);font-size:.93rem}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1.2rem;font-size:.9rem;background:var(--wash);
-padding:1rem;border-radius:8px;overflow-wrap:anywhere}dt{color:var(--soft)}dd{margin:0;font-family:ui-monospace,monospace}
-.note{border-left:4px solid var(--accent);padding:.4rem 1rem;background:var(--wash)}
-"""
+from groundstate.report.crystals import Picture
+from groundstate.report.style import STYLE, recoloured
+from groundstate.report.viewer import SCRIPT
 
 
 class Page:
@@ -38,6 +23,7 @@ class Page:
         self._title, self._lead = title, lead
         self._parts: list[str] = []
         self._record: list[dict[str, Any]] = []
+        self._turns = False
 
     def heading(self, text: str) -> None:
         """A section begins."""
@@ -50,10 +36,12 @@ class Page:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> None:
         """Columns carry their units in their names; floats are shown with four significant digits, stored in full."""
-        head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(_shown(cell))}</td>" for cell in row) + "</tr>" for row in rows
+        sentences = [any(_is_sentence(row[i]) for row in rows) for i in range(len(columns))]
+        head = "".join(
+            f"<th{' class=words' if long else ''}>{html.escape(column)}</th>"
+            for column, long in zip(columns, sentences, strict=True)
         )
+        body = "".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in rows)
         label = f"<caption>{html.escape(caption)}</caption>" if caption else ""
         self._add(
             "table",
@@ -61,17 +49,16 @@ class Page:
             f'<div class="wide"><table>{label}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>',
         )
 
-    def figure(self, figure: Figure, caption: str, data: Mapping[str, Any] | None = None) -> None:
+    def figure(self, figure: Figure | Picture, caption: str, data: Mapping[str, Any] | None = None) -> None:
         """A picture with what it shows in words; `data` are its numbers for the JSON twin."""
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-        picture = buffer.getvalue()
-        picture = picture[picture.index("<svg") :]
+        if isinstance(figure, Picture):
+            self._turns, role, picture, numbers = True, "", figure.markup, figure.data
+        else:
+            role, picture, numbers = f' role="img" aria-label="{html.escape(caption)}"', _drawing(figure), {}
         self._add(
             "figure",
-            {"caption": caption, "data": dict(data or {})},
-            f'<figure role="img" aria-label="{html.escape(caption)}">{picture}'
-            f"<figcaption>{html.escape(caption)}</figcaption></figure>",
+            {"caption": caption, "data": dict(data or numbers)},
+            f"<figure{role}>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>",
         )
 
     def facts(self, facts: Mapping[str, Any]) -> None:
@@ -88,8 +75,9 @@ class Page:
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width,initial-scale=1">'
             f"<title>{html.escape(self._title)}</title>"
-            f"<style>{_STYLE}</style></head><body><main><h1>{html.escape(self._title)}</h1>{lead}"
+            f"<style>{STYLE}</style></head><body><main><h1>{html.escape(self._title)}</h1>{lead}"
             + "\n".join(self._parts)
+            + (f"<script>{SCRIPT}</script>" if self._turns else "")
             + "</main></body></html>\n"
         )
         record = {"title": self._title, "lead": self._lead, "sections": self._record}
@@ -101,6 +89,30 @@ class Page:
     def _add(self, kind: str, record: dict[str, Any], markup: str) -> None:
         self._record.append({"kind": kind, **record})
         self._parts.append(markup)
+
+
+def _drawing(figure: Figure) -> str:
+    """A figure as SVG, in the colours of the page it stands on."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
+    picture = buffer.getvalue()
+    return recoloured(picture[picture.index("<svg") :])
+
+
+_MOOD = {"pass": "good", "converged": "good", "completed": "good", "yes": "good"} | dict.fromkeys(
+    ("FAIL", "diverged", "invalid", "stopped", "max_steps"), "bad"
+)
+
+
+def _is_sentence(value: Any) -> bool:
+    return isinstance(value, str) and len(value) > 40
+
+
+def _cell(value: Any) -> str:
+    """A number stands right, a sentence may break, a verdict has its colour."""
+    text = _shown(value)
+    css = _MOOD.get(text) or ("words" if _is_sentence(value) else "")
+    return f'<td class="{css}">{html.escape(text)}</td>' if css else f"<td>{html.escape(text)}</td>"
 
 
 def _shown(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Forces for a batch that moves: neighbour lists reused while they are complete, failures kept to their structure."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -21,6 +21,14 @@ class Shortage(NamedTuple):
 
     def __str__(self) -> str:
         return f"memory ran out for {self.failed} atoms together; computed at most {self.computed} at a time since"
+
+
+@runtime_checkable
+class Forces(Protocol):
+    """Whatever moves atoms: an engine, or a mixture of one with something else."""
+
+    def evaluate(self, system: System, want: Sequence[str]) -> Found:
+        """Quantities of the batch, and the structures that fail."""
 
 
 class Engine:

@@ -1,8 +1,9 @@
 """Facts about public models, as data: what each is, what it knows, what it may be used for and how to get it."""
 
+import hashlib
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -13,28 +14,82 @@ from groundstate.atoms.elements import from_label, symbols
 
 _CONDITIONS = ("charge", "multiplicity", "theory")
 _ATTITUDES = ("needs", "accepts", "ignores")
+_COMMERCIAL = ("yes", "no", "see licence")
+_SOURCES = ("package", "download", "request")
+_HEX = frozenset("0123456789abcdef")
+_OPTIONAL = frozenset({"elements", "outputs", "settings", "url", "sha256", "page"})
+"""Fields that may be left out of a file or be empty: where no primary source states them, the card does not either."""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One file of a model: where it is found in its source, and its hash ("" where no primary source states it)."""
+
+    name: str
+    url: str = ""
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or (self.sha256 and (len(self.sha256) != 64 or set(self.sha256) - _HEX)):
+            raise OptionError("E-CARD", f"'{self.name}' has no name or no SHA-256", fix="give 64 hexadecimal digits")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the numbers come from.
+
+    source   "package": shipped inside the pip package, `name` is the path there · "download": from `url` · "request":
+             behind an account or terms that a person must accept, at `page`
+    page     for people: the model's own page
+    """
+
+    source: str
+    files: tuple[WeightsFile, ...]
+    page: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the one file, or over the hashes of several; "" while one of them is not known."""
+        hashes = [file.sha256 for file in self.files]
+        if not hashes or "" in hashes:
+            return ""
+        if len(hashes) == 1:
+            return hashes[0]
+        return hashlib.sha256("".join(f"{f.name} {f.sha256}\n" for f in self.files).encode()).hexdigest()
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the card fixes every byte."""
+        return bool(self.sha256)
 
 
 @dataclass(frozen=True)
 class Card:
-    """One public model, immutable: the hash of its weights is part of its name.
+    """One public model, immutable: the hash of its weights, where it is known, is part of its name.
 
-    weights_sha256   of the published file · parameters   their number
+    family           how it is run: in this process, or by the driver of that family (families.toml)
+    architecture     in a line · parameters: their number, 0 where not stated
+    commercial       whether the licence of the weights lets a company use them: "yes", "no", "see licence"
     conservative     forces are the derivative of its energy
-    elements         atomic numbers it was trained on
-    theory           what its energies mean
+    elements         atomic numbers it was trained on; empty where no primary source lists them, the weights decide then
+    theory           what its energies mean; each head of a model is a card of its own
+    outputs          quantities beyond energy and its derivatives
     conditions       whether charge, multiplicity and theory are needed, accepted or ignored
+    cutoff           Å, of one layer; 0 where not stated
     limits           what a user must know before trusting it
-    install          the command that brings it
+    precisions       it computes in, the published one first
+    settings         what its driver is given
     """
 
     name: str
     version: str
-    weights_sha256: str
     family: str
+    architecture: str
     licence: str
+    commercial: str
     parameters: int
     conservative: bool
+    cutoff: float
     elements: frozenset[int]
     training_sets: tuple[str, ...]
     theory: LevelOfTheory
@@ -42,25 +97,46 @@ class Card:
     limits: tuple[str, ...]
     citation: str
     install: str
+    precisions: tuple[str, ...]
+    weights: Weights
+    outputs: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         empty = [f.name for f in fields(self) if getattr(self, f.name) in ("", (), frozenset())]
+        empty = [name for name in empty if name not in _OPTIONAL]
         if empty:
             raise _wrong(self.name, f"'{empty[0]}' is empty", "state it; a model without it cannot be offered")
-        if len(self.weights_sha256) != 64 or set(self.weights_sha256) - set("0123456789abcdef"):
-            raise _wrong(self.name, "'weights_sha256' is not a SHA-256", "give its 64 hexadecimal digits")
+        _known(self.name, "commercial", [self.commercial], _COMMERCIAL)
+        _known(self.name, "weights.source", [self.weights.source], _SOURCES)
+        _known(self.name, "precisions", self.precisions, ("float32", "float64"))
         if set(self.conditions) != {*_CONDITIONS} or not set(self.conditions.values()) <= {*_ATTITUDES}:
             raise _wrong(self.name, "'conditions' is wrong", f"give each of {_CONDITIONS} as one of {_ATTITUDES}")
 
     @property
+    def key(self) -> str:
+        """`name-version`."""
+        return f"{self.name}-{self.version}"
+
+    @property
     def id(self) -> str:
-        """`name-version@hash`, the name that can never come to mean other weights."""
-        return f"{self.name}-{self.version}@{self.weights_sha256[:12]}"
+        """`name-version@hash`, the name that can never come to mean other weights; without hash where it is unknown."""
+        return f"{self.key}@{self.weights_sha256[:12]}" if self.weights.pinned else self.key
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the published weights, "" where no primary source states it."""
+        return self.weights.sha256
+
+    @property
+    def dispersion(self) -> str:
+        """What of the dispersion its energies contain, so that nobody adds it twice."""
+        return self.theory.dispersion
 
     @property
     def domain(self) -> Domain:
         """The structures it can answer for."""
-        return Domain(elements=self.elements, **self.conditions)  # type: ignore[arg-type]
+        return Domain(elements=self.elements or None, **self.conditions)  # type: ignore[arg-type]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, the identity first."""
@@ -73,24 +149,31 @@ class Card:
             "conditions": dict(self.conditions),
             "theory": self.theory.label,
             "level_of_theory": self.theory.as_dict(),
+            "dispersion": self.dispersion,
+            "outputs": list(self.outputs),
+            "precisions": list(self.precisions),
+            "settings": dict(self.settings),
+            "weights": {**asdict(self.weights), "files": [asdict(file) for file in self.weights.files]},
+            "weights_sha256": self.weights_sha256 or "not pinned",
         }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "Card":
-        """From one table of `cards.toml`; a field too many or too few is refused."""
-        known = [f.name for f in fields(cls)]
-        for key in record:
-            if key not in known:
-                raise _wrong(record.get("name", "?"), f"a card has no field '{key}'", nearest(key, known))
-        missing = [name for name in known if name not in record]
-        if missing:
-            raise _wrong(record.get("name", "?"), f"'{missing[0]}' is missing", "state it")
+        """From one file of `cards/`; a field too many or too few is refused."""
+        name = record.get("name", "?")
+        _fields(name, cls, record)
+        weights = dict(record["weights"])
+        _fields(f"{name}: weights", Weights, weights)
+        for file in weights["files"]:
+            _fields(f"{name}: weights.files", WeightsFile, file)
+        weights["files"] = tuple(WeightsFile(**file) for file in weights["files"])
         converted = {
-            "elements": frozenset(from_label(symbol)[0].number for symbol in record["elements"].split()),
-            "training_sets": tuple(record["training_sets"]),
-            "limits": tuple(record["limits"]),
+            "elements": _elements(record.get("elements", "")),
             "conditions": MappingProxyType(dict(record["conditions"])),
             "theory": LevelOfTheory.from_dict(record["theory"]),
+            "weights": Weights(**weights),
+            "settings": MappingProxyType(dict(record.get("settings", {}))),
+            **{key: tuple(record.get(key, ())) for key in ("training_sets", "limits", "outputs", "precisions")},
         }
         return cls(**{**record, **converted})
 
@@ -98,8 +181,13 @@ class Card:
 @cache
 def cards() -> Mapping[str, Card]:
     """Every public model that can be loaded here, by name and version."""
-    tables = tomllib.loads(files("groundstate.zoo").joinpath("cards.toml").read_text(encoding="utf-8"))
-    return MappingProxyType({key: Card.from_dict(table) for key, table in tables.items()})
+    folder = files("groundstate.zoo").joinpath("cards")
+    read = [
+        Card.from_dict(tomllib.loads(entry.read_text(encoding="utf-8")))
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".toml")
+    ]
+    return MappingProxyType({card.key: card for card in read})
 
 
 def resolve(name: str) -> Card:
@@ -121,6 +209,44 @@ def resolve(name: str) -> Card:
         why="their results differ",
         fix="name one: " + ", ".join(card.id for card in matching),
     )
+
+
+def chosen(*, commercial: bool = False, elements: Iterable[str] = (), charge: bool = False) -> list[Card]:
+    """The cards that meet every wish; one that does not state its elements knows none for certain."""
+    wanted = {from_label(symbol)[0].number for symbol in elements}
+    return [
+        card
+        for card in cards().values()
+        if (not commercial or card.commercial == "yes")
+        and wanted <= card.elements
+        and (not charge or card.conditions["charge"] != "ignores")
+    ]
+
+
+def _elements(text: str) -> frozenset[int]:
+    """`H-Bi Ac-Pu` or `H C N O` as atomic numbers."""
+    numbers: set[int] = set()
+    for part in text.split():
+        first, _, last = part.partition("-")
+        numbers.update(range(from_label(first)[0].number, from_label(last or first)[0].number + 1))
+    return frozenset(numbers)
+
+
+def _fields(name: str, kind: Any, record: Mapping[str, Any]) -> None:
+    known = [f.name for f in fields(kind)]
+    for key in record:
+        if key not in known:
+            raise _wrong(name, f"a card has no field '{key}'", nearest(key, known))
+    needed = [f.name for f in fields(kind) if f.name not in _OPTIONAL]
+    missing = [key for key in needed if key not in record]
+    if missing:
+        raise _wrong(name, f"'{missing[0]}' is missing", "state it")
+
+
+def _known(name: str, key: str, values: Iterable[str], allowed: tuple[str, ...]) -> None:
+    for value in values:
+        if value not in allowed:
+            raise _wrong(name, f"'{key}' is '{value}'", f"give one of {allowed}")
 
 
 def _wrong(name: str, what: str, fix: str) -> OptionError:

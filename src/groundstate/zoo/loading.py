@@ -3,18 +3,19 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from groundstate.atoms import ModelError, OptionError
 from groundstate.potentials import Potential, checkpoint
 from groundstate.potentials.potential import identity
 from groundstate.zoo import chgnet, mace
 from groundstate.zoo.catalogue import resolve
+from groundstate.zoo.foreign import ase_calculator, description, external_model
 
 _PICKLES = frozenset({".pt", ".pth", ".model", ".pkl", ".pickle", ".ckpt", ".tar"})
-_FAMILIES = {"chgnet": chgnet.CHGNet}
-_DESCRIPTIONS = {"chgnet": chgnet.description}
-_PRECISIONS: tuple[Literal["float32", "float64"], ...] = ("float32", "float64")
+_DESCRIPTIONS: dict[str, Callable[..., dict[str, Any]]] = {"chgnet": chgnet.description}
+IN_PROCESS = {"chgnet": chgnet.CHGNet}
+"""Families whose networks are ours and run here; the others run in an environment of their own."""
 BUILDERS: dict[str, checkpoint.Builder] = {"chgnet": chgnet.build}
 """How `checkpoint.load` makes the public models a file stands on."""
 CONVERTERS: dict[str, Callable[..., object]] = {"mace": mace.convert}
@@ -24,11 +25,14 @@ CONVERTERS: dict[str, Callable[..., object]] = {"mace": mace.convert}
 def load(name_or_path: str | os.PathLike[str], *, precision: Literal["float32", "float64"] | None = None) -> Potential:
     """A public model by name (`chgnet`, `chgnet-0.3.0`, its id), or a model file by its path, ending in .safetensors.
 
+    `ase:module:factory` is any ASE calculator importable here, in a process of its own.
     precision   of a public model's network; `None` is the one it was trained in. A model file states its own.
     Raises ModelError E-MODEL-UNKNOWN with the nearest names, E-PICKLE for files that would run code, RunError
-    E-EXTRA-MISSING with the line that installs the model's package.
+    E-EXTRA-MISSING or E-ENVIRONMENT-MISSING with the line that installs what the model runs in.
     """
     path = Path(name_or_path)
+    if os.fspath(name_or_path).startswith("ase:"):
+        return ase_calculator(os.fspath(name_or_path))
     if path.suffix.lower() in _PICKLES:
         raise ModelError(
             "E-PICKLE",
@@ -38,7 +42,9 @@ def load(name_or_path: str | os.PathLike[str], *, precision: Literal["float32", 
         )
     if path.suffix != ".safetensors" and not path.is_file():
         card = resolve(os.fspath(name_or_path))
-        return _FAMILIES[card.name](precision or "float32")
+        if card.family in IN_PROCESS:
+            return IN_PROCESS[card.family](precision or "float32")
+        return external_model(card, precision)
     if precision is not None:
         raise OptionError(
             "E-OPTION-CONFLICT",
@@ -50,7 +56,13 @@ def load(name_or_path: str | os.PathLike[str], *, precision: Literal["float32", 
 
 
 def recorded_as(name: str) -> dict[str, str]:
-    """The fingerprint that results of a public model carry, by precision; known without loading it."""
+    """The fingerprint that results of a public model carry, by precision; known without loading it.
+
+    Empty where no primary source states the hash of its weights: the first use fixes it.
+    """
     card = resolve(name)
-    describe = _DESCRIPTIONS[card.name]
-    return {precision: identity(describe(card, precision), {}) for precision in _PRECISIONS}
+    if not card.weights.pinned:
+        return {}
+    if card.family in IN_PROCESS:
+        return {precision: identity(_DESCRIPTIONS[card.family](card, precision), {}) for precision in card.precisions}
+    return {precision: identity(description(card, precision, card.weights_sha256), {}) for precision in card.precisions}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -11,11 +11,14 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from groundstate.data.files import write_whole
-from groundstate.simulation.dynamics.integrate import MDState
+from groundstate.simulation.dynamics.state import Bath, MDState
 from groundstate.simulation.outputs import RunFolder
 from groundstate.simulation.states import join, take
 
 NAME = "checkpoint.safetensors"
+_OF_SYSTEM = ("positions", "cell")
+_OF_STATE = ("velocities", "forces", "energy", "strain_gradient", "target")
+_OF_BATH = tuple(f.name for f in fields(Bath))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +72,10 @@ def restore(folder: RunFolder, first: MDState) -> tuple[MDState | None, dict[int
 
     def unpack(i: int, step: int) -> MDState:
         one = take(first, first.system, [row[i]])
-        values = {name: tensors[f"{name}.{i}"] for name in ("velocities", "forces", "energy")}
-        return replace(one, system=one.system.replace(positions=tensors[f"positions.{i}"]), step=step, **values)
+        stored = {name: tensors[f"{name}.{i}"] for name in (*_OF_SYSTEM, *_OF_STATE, *_OF_BATH)}
+        system = one.system.replace(**{name: stored[name] for name in _OF_SYSTEM})
+        bath = Bath(**{name: stored[name] for name in _OF_BATH})
+        return replace(one, system=system, bath=bath, step=step, **{name: stored[name] for name in _OF_STATE})
 
     moving = [unpack(i, facts["step"]) for i in facts["moving"]]
     ended = {
@@ -81,6 +86,6 @@ def restore(folder: RunFolder, first: MDState) -> tuple[MDState | None, dict[int
 
 
 def _pack(tensors: dict[str, Tensor], i: int, one: MDState) -> None:
-    values = {"positions": one.system.positions, "velocities": one.velocities, "forces": one.forces}
-    for name, value in (values | {"energy": one.energy}).items():
-        tensors[f"{name}.{i}"] = torch.clone(value).contiguous()
+    for owner, names in ((one.system, _OF_SYSTEM), (one, _OF_STATE), (one.bath, _OF_BATH)):
+        for name in names:
+            tensors[f"{name}.{i}"] = torch.clone(getattr(owner, name)).contiguous()

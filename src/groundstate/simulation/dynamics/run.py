@@ -13,13 +13,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from groundstate.atoms import Allowances, GroundstateError, OptionError, RunError, StructureError, System, judge
-from groundstate.atoms.units import FEMTOSECOND
+from groundstate.atoms.units import FEMTOSECOND, GIGAPASCAL
 from groundstate.data.files import write_whole
 from groundstate.potentials import Potential
 from groundstate.simulation.dynamics import integrate
 from groundstate.simulation.dynamics.checkpoints import Ended, growing_files, restore, save
-from groundstate.simulation.dynamics.integrate import MDConfig, MDState
+from groundstate.simulation.dynamics.config import MDConfig
+from groundstate.simulation.dynamics.conservation import refuse_direct_forces
 from groundstate.simulation.dynamics.samples import COLUMNS, Samples
+from groundstate.simulation.dynamics.state import MDState
+from groundstate.simulation.dynamics.velocities import kinetic_energy
 from groundstate.simulation.dynamics.watchdog import LineFit, Vitals, drifting, examine
 from groundstate.simulation.engine import Engine
 from groundstate.simulation.frames import frame_text
@@ -39,10 +42,11 @@ class MDResult:
     status      `completed`; `stopped` by the watchdog, with the last good frame; `invalid`: refused at the door
     code, reason  why it is not completed
     system, velocities (Å/fs), energy (eV)   of the last frame · steps done · time_fs
-    samples     `step, time_fs, temperature_K, potential, kinetic, total` (eV), `max_force` (eV/Å), one row per record
+    samples     `step, time_fs, temperature_K, potential, kinetic, total` (eV), `max_force` (eV/Å), one row per record;
+                with a barostat `pressure_GPa` and `volume` (Å³); `conserved` (eV) where an ensemble keeps such a sum
     mean_temperature_K, temperature_std_K   over the samples
-    drift_meV_per_atom_ps, scatter_meV_per_atom   slope of the total energy and root mean square about it: at constant
-                energy the test of time step and potential; `None` with a thermostat
+    drift_meV_per_atom_ps, scatter_meV_per_atom   slope of the conserved energy and root mean square about it: the test
+                of time step and potential at constant energy, with chains and with `npt-mtk`; `None` elsewhere
     """
 
     index: int
@@ -85,10 +89,13 @@ def run_md(
     fixed = no_atoms(system) if fixed_atoms is None else fixed_atoms
     check_fixed(system, fixed)
     _check_options(system, config, velocities)
+    refuse_direct_forces(potential, config.ensemble, allow)
     keys = input_keys(system, fixed)
     if velocities is not None:
         keys.append(hashlib.sha256(velocities.detach().cpu().contiguous().numpy().tobytes()).hexdigest())
     resolved: dict[str, Any] = {name: value for name, value in asdict(config).items() if name not in WHAT_MAY_CHANGE}
+    if config.final_temperature_K is not None:
+        resolved["ramp_steps"] = config.steps
     resolved["inputs"] = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:24]
     record = identity("md", potential.fingerprint(), resolved)
     folder = nullcontext(None) if output is None else run_folder(Path(output), record)
@@ -101,11 +108,18 @@ def _check_options(system: System, config: MDConfig, velocities: Tensor | None) 
     if len(config.temperatures) not in (1, system.n_systems):
         what = f"{len(config.temperatures)} temperatures were given for {system.n_systems} structures"
         raise OptionError("E-TEMPERATURE", what, fix="give one, or one for each")
+    if len(config.pressures) not in (1, system.n_systems):
+        what = f"{len(config.pressures)} pressures were given for {system.n_systems} structures"
+        raise OptionError("E-PRESSURE", what, fix="give one, or one for each")
     if velocities is not None and (
         velocities.shape != system.positions.shape or not bool(torch.isfinite(velocities).all())
     ):
         what = f"velocities must be finite and of shape {tuple(system.positions.shape)}"
         raise OptionError("E-VELOCITIES", what, fix="give Å/fs for every atom, or none to draw them")
+    rescales = config.facts.thermostat and not config.facts.drifts
+    if velocities is not None and rescales and bool((kinetic_energy(system, velocities) == 0).any()):
+        what, why = "a structure was given with all its velocities zero", "this bath rescales what is there"
+        raise OptionError("E-VELOCITIES", what, why=why, fix="draw them (give none), or use ensemble='langevin'")
 
 
 class _Run:
@@ -159,10 +173,10 @@ class _Run:
     def _cannot_move(self, single: System, fixed: Bool[Tensor, " atom"]) -> list[StructureError]:
         if bool(fixed.all()):
             return [all_fixed()]
-        if self.config.ensemble == "nve" and single.n_atoms == 1:
+        if not self.config.facts.drifts and single.n_atoms == 1:
             what, why = "one atom alone keeps its velocity", "without its drift nothing is left to move"
             return [StructureError("E-ONE-ATOM", what, why=why, fix="use ensemble='langevin', or more atoms")]
-        return []
+        return _no_pressure(single, fixed) if self.config.facts.barostat else []
 
     def _start(self, alive: Sequence[int], velocities: Tensor | None) -> MDState | None:
         """The state of the last checkpoint, or a computed first one, already recorded."""
@@ -176,9 +190,9 @@ class _Run:
         if self.folder is not None and (saved := restore(self.folder, first)) is not None:
             return self._resume(*saved)
         self._rewind({})
-        state, errors = integrate.compute(first, self.engine)
-        self.first_energy = dict(zip(alive, (state.energy + state.kinetic).tolist(), strict=True))
-        self.samples = {i: Samples() for i in alive}
+        state, errors = integrate.compute(first, self.engine, strained=self.config.facts.barostat)
+        self.first_energy = dict(zip(alive, integrate.conserved(state, self.config).tolist(), strict=True))
+        self.samples = {i: Samples(self.config.facts.columns) for i in alive}
         self.energy_lines = {i: LineFit() for i in alive}
         running = self._watch(state, state, errors)
         if self.folder is not None:
@@ -195,11 +209,12 @@ class _Run:
         self._rewind(sizes)
         going = [] if state is None else state.index.tolist()
         for i in [*going, *ended]:
-            self.samples[i] = Samples.read(self.folder.path / _file("samples", i, "jsonl"))
-            self.first_energy[i] = self.samples[i].first("total")
+            self.samples[i] = Samples.read(self.folder.path / _file("samples", i, "jsonl"), self.config.facts.columns)
+            self.first_energy[i] = self.samples[i].first(self._judged)
             self.energy_lines[i] = LineFit()
-            for row in self.samples[i].rows:
-                self.energy_lines[i].add(row[1] * 1e-3, row[5])
+            table = self.samples[i].columns()
+            for time, energy in zip(table["time_fs"].tolist(), table[self._judged].tolist(), strict=True):
+                self.energy_lines[i].add(time * 1e-3, energy)
         return state
 
     def _rewind(self, sizes: Mapping[str, int]) -> None:
@@ -210,10 +225,12 @@ class _Run:
 
     def _watch(self, before: MDState, now: MDState, errors: Mapping[int, GroundstateError]) -> MDState | None:
         """Record the new state; structures that breach a limit end with the frame before and leave."""
-        isolated = self.config.ensemble == "nve"
+        isolated = self.config.closed
         index = now.index.tolist()
         limits = self.config.watchdog
-        vitals = Vitals(now.energy + now.kinetic, now.temperature, now.target, now.max_force)
+        total = integrate.conserved(now, self.config)
+        growth = self._growth(now)
+        vitals = Vitals(total, now.temperature, now.target, now.max_force, growth)
         start = torch.tensor([self.first_energy[i] for i in index], dtype=torch.float64, device=now.energy.device)
         contact = None if self.allow.close_atoms else self.engine.latest
         stops = examine(now.system, vitals, contact, limits, start if isolated else None, errors)
@@ -234,17 +251,35 @@ class _Run:
 
     def _sample(self, now: MDState, vitals: Vitals, stops: Mapping[int, RunError]) -> dict[int, RunError]:
         time = now.step * self.config.timestep_fs
-        columns = [vitals.temperature, now.energy, now.kinetic, vitals.total, vitals.max_force]
+        known = {
+            "pressure_GPa": now.internal_pressure / GIGAPASCAL,
+            "volume": now.system.volume,
+            "conserved": vitals.total,
+        }
+        columns = [vitals.temperature, now.energy, now.kinetic, now.energy + now.kinetic, vitals.max_force]
+        columns += [known[name] for name in self.config.facts.columns]
         sizes, drifts = now.system.atoms_per_system.tolist(), {}
+        energies = vitals.total.tolist()
         for s, (i, values) in enumerate(zip(now.index.tolist(), torch.stack(columns, 1).tolist(), strict=True)):
             if s in stops:
                 continue
             row = (float(now.step), time, *values)
             self.pending[_file("samples", i, "jsonl")].append(self.samples[i].add(row))
-            self.energy_lines[i].add(time * 1e-3, values[3])
+            self.energy_lines[i].add(time * 1e-3, energies[s])
             if stop := drifting(self.energy_lines[i], time * 1e-3, sizes[s], self.config.watchdog):
                 drifts[s] = stop
         return drifts
+
+    @property
+    def _judged(self) -> str:
+        """The column of the energy whose drift is watched."""
+        return "conserved" if "conserved" in self.config.facts.columns else "total"
+
+    def _growth(self, now: MDState) -> Float[Tensor, " system"]:
+        """Volume over the one the run began with; 1 where the cell is not touched."""
+        if not self.config.facts.barostat:
+            return torch.ones_like(now.energy)
+        return now.system.volume / self.system.volume[now.index]
 
     def _end(self, state: MDState, s: int, status: str, stop: RunError | None = None, at: int = 0) -> None:
         one, i = take(state, state.system, [s]), int(state.index[s])
@@ -301,7 +336,7 @@ class _Run:
             )
         end, line, samples = self.ended[i], self.energy_lines[i], self.samples[i].columns()
         kelvin = samples[COLUMNS[2]]
-        conserved = self.config.ensemble == "nve" and line.n > 1
+        conserved = self.config.closed and line.n > 1
         per_atom = 1e3 / end.state.system.n_atoms
         computed = bool(torch.isfinite(end.state.energy).all())
         return MDResult(
@@ -322,6 +357,17 @@ class _Run:
             notes=self.notes[i],
             record=self.record,
         )
+
+
+def _no_pressure(single: System, fixed: Bool[Tensor, " atom"]) -> list[StructureError]:
+    """Why a barostat cannot act on this structure."""
+    if not bool(single.pbc.all()):
+        what, why = "a pressure needs three periodic directions", "the vacuum of a slab or molecule would be squeezed"
+        return [StructureError("E-NPT-PERIODS", what, why=why, fix="use an ensemble without a barostat")]
+    if bool(fixed.any()):
+        what, why = "atoms are held fixed under a barostat", "the cell would move them, or deform around them"
+        return [StructureError("E-NPT-FIXED", what, why=why, fix="free them, or use an ensemble without a barostat")]
+    return []
 
 
 def _file(kind: str, index: int, ending: str) -> str:

@@ -8,19 +8,22 @@ from torch import Tensor
 from groundstate.atoms import System
 from groundstate.atoms.units import BOLTZMANN
 
-INITIAL_STREAM, THERMOSTAT_STREAM = 1, 0
+THERMOSTAT_STREAM, INITIAL_STREAM, RESCALING_STREAM, CELL_STREAM = 0, 1, 2, 3
 
 
-def gaussian(system: System, seeds: Int[Tensor, " system"], draw: int, stream: int) -> Float[Tensor, "atom 3"]:
-    """Standard normal numbers that depend on each structure's own seed and the number of the draw, on nothing else.
+def generators(seeds: Int[Tensor, " system"], draw: int, stream: int) -> list[np.random.Generator]:
+    """One generator per structure, fixed by its seed, the number of the draw and the stream, and by nothing else.
 
     Counter-based (Philox), so the state of the generator is the step: a batch equals its singles and a resumed run its
     uninterrupted twin. Source: Salmon et al., SC'11, doi:10.1145/2063384.2063405.
     """
-    rows = [
-        np.random.Generator(np.random.Philox(key=seed, counter=[0, draw, stream, 0])).standard_normal((n, 3))
-        for seed, n in zip(seeds.tolist(), system.atoms_per_system.tolist(), strict=True)
-    ]
+    return [np.random.Generator(np.random.Philox(key=seed, counter=[0, draw, stream, 0])) for seed in seeds.tolist()]
+
+
+def gaussian(system: System, seeds: Int[Tensor, " system"], draw: int, stream: int) -> Float[Tensor, "atom 3"]:
+    """Standard normal numbers of each structure's own generator."""
+    drawn = zip(generators(seeds, draw, stream), system.atoms_per_system.tolist(), strict=True)
+    rows = [generator.standard_normal((n, 3)) for generator, n in drawn]
     return torch.from_numpy(np.concatenate(rows)).to(system.device)
 
 

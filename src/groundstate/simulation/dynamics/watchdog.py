@@ -23,19 +23,22 @@ class Watchdog:
 
     max_temperature_K   `None`: the larger of 5000 K and ten times the target
     max_force           eV/Å
-    max_drift_meV_per_atom_ps   slope of the total energy at constant energy, judged after `drift_after_ps`
+    max_drift_meV_per_atom_ps   slope of the conserved energy where there is one, judged after `drift_after_ps`
+    max_volume_ratio    to the start or its inverse, with a barostat
     """
 
     max_temperature_K: float | None = None
     max_force: float = 300.0
     max_drift_meV_per_atom_ps: float = 20.0
     drift_after_ps: float = 1.0
+    max_volume_ratio: float = 2.0
 
     def __post_init__(self) -> None:
         if self.max_temperature_K is not None:
             options.within("max_temperature_K", self.max_temperature_K, 1.0, 1e6, hint="it is in K")
         options.within("max_force", self.max_force, 0.1, 1e5, hint="it is in eV/Å")
         options.within("max_drift_meV_per_atom_ps", self.max_drift_meV_per_atom_ps, 1e-9, 1e6)
+        options.within("max_volume_ratio", self.max_volume_ratio, 1.001, 1e9)
         options.within("drift_after_ps", self.drift_after_ps, 1e-3, 1e6, hint="it is in ps")
 
 
@@ -69,12 +72,16 @@ class LineFit:
 
 @dataclass(frozen=True, eq=False)
 class Vitals:
-    """What the watchdog looks at: total energy eV, temperature and its target K, largest force eV/Å."""
+    """What the watchdog looks at: total (or conserved) energy eV, temperature and its target K, largest force eV/Å,
+
+    and the volume over the one at the start.
+    """
 
     total: Float[Tensor, " system"]
     temperature: Float[Tensor, " system"]
     target: Float[Tensor, " system"]
     max_force: Float[Tensor, " system"]
+    volume_ratio: Float[Tensor, " system"]
 
 
 def examine(
@@ -90,6 +97,7 @@ def examine(
     finite = torch.isfinite(vitals.total + vitals.max_force).tolist()
     energies, measured = vitals.total.tolist(), vitals.temperature.tolist()
     target, forces, sizes = vitals.target.tolist(), vitals.max_force.tolist(), system.atoms_per_system.tolist()
+    ratios = vitals.volume_ratio.tolist()
     contacts = {} if graph is None else _contacts(system, graph)
     for s in range(len(measured)):
         hottest = limits.max_temperature_K or max(5000.0, 10 * target[s])
@@ -104,6 +112,9 @@ def examine(
             found[s] = _stop("E-MD-FORCE", f"a force reached {forces[s]:.4g} eV/Å, limit {limits.max_force:g}")
         elif measured[s] > hottest:
             found[s] = _stop("E-MD-HOT", f"the temperature reached {measured[s]:.5g} K, limit {hottest:g} K")
+        elif not 1 / limits.max_volume_ratio <= ratios[s] <= limits.max_volume_ratio:
+            what = f"the volume became {ratios[s]:.3g} times the first, limit 1/{limits.max_volume_ratio:g} … "
+            found[s] = _stop("E-MD-VOLUME", what + f"{limits.max_volume_ratio:g}")
         elif jump > ENERGY_JUMP:
             found[s] = _stop("E-MD-ENERGY", f"the total energy changed by {jump:.3g} eV per atom")
     return found

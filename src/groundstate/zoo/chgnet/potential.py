@@ -16,7 +16,6 @@ from groundstate.zoo.chgnet.bonds import Bonds
 from groundstate.zoo.chgnet.network import ATOM_CUTOFF, BOND_CUTOFF, Network
 
 Precision = Literal["float32", "float64"]
-_FILE = Path("pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar")
 _CARD = "chgnet-0.3.0"
 
 
@@ -110,7 +109,7 @@ def _read_weights(card: Card) -> dict[str, Tensor]:
             "the package 'chgnet', which carries the weights, is not installed",
             fix=card.install,
         )
-    path = Path(package.submodule_search_locations[0]) / _FILE
+    path = Path(package.submodule_search_locations[0]).parent / card.weights.files[0].name
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
     if found != card.weights_sha256:
         raise ModelError(

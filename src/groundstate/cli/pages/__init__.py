@@ -1,0 +1,1 @@
+"""What the verbs leave for people: one page each, a result in one sentence first, provenance last."""
