@@ -151,6 +151,16 @@ def test_nothing_is_probed_where_memory_is_plenty(crystal, monkeypatch):
 
 
 @linux
+def test_a_large_structure_is_probed_by_a_ball_with_neighbours_as_inside(crystal):
+    large = crystal(1, repeats=6, amplitude=0.01)
+    piece = memory._piece(large)
+    assert piece.n_atoms == memory.PIECE < large.n_atoms
+    cost = memory.measured(Hungry(), large, WANT)
+    graph = Engine(Hungry(), 0.0).neighbours.graph(large)
+    assert cost.edges_per_atom == pytest.approx(graph.n_edges / large.n_atoms, rel=0.25)
+
+
+@linux
 def test_scarce_memory_is_divided_by_the_cost(crystal, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda device: 40_000_000)
     system = System.batch([crystal(seed, repeats=2) for seed in range(3)])

@@ -56,12 +56,14 @@ def available(device: torch.device) -> int | None:
 
 @dataclass(frozen=True)
 class Cost:
-    """What an evaluation takes beside what is taken already: bytes per atom and per edge, and the most edges an atom
-    of the probes has."""
+    """What an evaluation takes beside what is taken already: bytes per atom and per edge.
+
+    edges_per_atom: the most that an atom of the probes has
+    """
 
     per_atom: float
     per_edge: float
-    edges_per_atom: float
+    edges_per_atom: int
 
     @property
     def of_an_atom(self) -> float:
@@ -134,20 +136,23 @@ def measured(potential: Potential, system: System, want: Sequence[str]) -> Cost 
     """
     from scipy.optimize import nnls
 
-    rows = []
+    rows, most = [], 0
     for s in _chosen(system):
+        piece = _piece(system[s])
+        graph = find_neighbours(piece, potential.cutoff)
         try:
-            row = _growth(potential, _piece(system[s]), want)
+            row = _growth(potential, piece, graph.n_edges, want)
         except Exception:  # noqa: BLE001 — whatever a piece provokes, the run itself will meet and name
             continue
         if row is None:
             return None
         rows.append(row)
+        most = max(most, int(graph.receiver_ptr.diff().max()))
     if not rows:
         return None
     atoms, edges, taken = (torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True))
     (per_atom, per_edge), _ = nnls(torch.stack([atoms, edges], 1).numpy(), taken.numpy())
-    return Cost(float(per_atom), float(per_edge), float((edges / atoms).max()))
+    return Cost(float(per_atom), float(per_edge), most)
 
 
 def _chosen(system: System) -> list[int]:
@@ -157,22 +162,22 @@ def _chosen(system: System) -> list[int]:
 
 
 def _piece(single: System) -> System:
-    """A structure, or a slice of it along the first axis: as dense, with periods as they are."""
+    """A structure, or a ball of its atoms, in whose middle it is as dense as inside the whole."""
     if single.n_atoms <= PIECE:
         return single
-    nearest = single.positions[:, 0].argsort()[:PIECE]
+    centre = single.positions.mean(dim=0)
+    nearest = torch.linalg.vector_norm(single.positions - centre, dim=1).argsort()[:PIECE]
     ptr = torch.tensor([0, PIECE], device=single.device)
     moments = None if single.moments is None else single.moments[nearest]
     taken = {name: getattr(single, name)[nearest] for name in ("positions", "numbers", "masses")}
     return single.replace(system_ptr=ptr, moments=moments, **taken)
 
 
-def _growth(potential: Potential, piece: System, want: Sequence[str]) -> tuple[int, int, int] | None:
+def _growth(potential: Potential, piece: System, edges: int, want: Sequence[str]) -> tuple[int, int, int] | None:
     """Atoms, edges and bytes by which twice as many copies exceed once as many.
 
     The last doubling counts: smaller batches may have lived in memory that was free inside the process already.
     """
-    edges = find_neighbours(piece, potential.cutoff).n_edges
     copies, before = 1, _peak(potential, piece, want)
     while before is not None:
         peak = _peak(potential, System.batch([piece] * (2 * copies)), want)
