@@ -87,6 +87,17 @@ def test_relaxation_goes_on_and_says_so(crystal):
         assert (results[k].steps, results[k].energy) == (alone.steps, pytest.approx(alone.energy, abs=1e-10))
 
 
+def test_a_larger_machine_continues_where_memory_ran_out(crystal, tmp_path):
+    system = System.batch([crystal(1), crystal(2, repeats=2)])
+    config = RelaxConfig(force_tolerance=0.05)
+    small, large = Small(9, MemoryError()), Small(10**6, MemoryError())
+    assert [r.code for r in relax(system, small, config, output=tmp_path)] == ["", "E-OUT-OF-MEMORY"]
+    assert all(r.converged for r in relax(system, large, config, output=tmp_path))
+    large.sizes.clear()
+    assert all(r.converged for r in relax(system, large, config, output=tmp_path))
+    assert large.sizes == []  # both are on disk now
+
+
 def test_predictions_go_on_in_halves_too(crystal):
     batch = [crystal(1), crystal(2, repeats=2), crystal(3), crystal(4)]
     results = predict(batch, Small(9, MemoryError()))

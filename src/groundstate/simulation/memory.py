@@ -23,6 +23,9 @@ PLENTY = 4 << 20
 MOST_ON_CPU = 2048
 """Atoms that a processor computes together: larger batches leave its caches and gain nothing."""
 
+OF_THIS_MACHINE = frozenset({"E-MEMORY-FORECAST", "E-OUT-OF-MEMORY"})
+"""Codes of ends that another machine may not give."""
+
 _SAID = re.compile(
     r"out of memory|can't allocate memory|not enough memory|bad_alloc|CUBLAS_STATUS_ALLOC_FAILED|Failed to allocate",
     re.IGNORECASE,

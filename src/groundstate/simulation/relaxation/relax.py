@@ -239,7 +239,8 @@ class _Relaxation:
 
     def _keep(self, result: RelaxResult) -> None:
         self.results[result.index] = result
-        if self.folder is not None:
+        # What this machine cannot hold is not put on disk: the same call tries again, perhaps on a larger one.
+        if self.folder is not None and result.code not in memory.OF_THIS_MACHINE:
             stored(self.folder, self.keys[result.index], result)
 
     def _report(self, state: RelaxState | None = None) -> None:
