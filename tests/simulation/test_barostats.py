@@ -77,21 +77,21 @@ def test_two_atoms_in_a_breathing_cube_agree_with_quadrature(potential, ensemble
     assert probability[0] < 1e-3 * probability.max()
     assert probability[-1] < 1e-3 * probability.max()
     config = MDConfig(
-        steps=1200,
-        timestep_fs=4.0,
+        steps=900,
+        timestep_fs=2.0,
         temperature_K=kelvin,
         ensemble=ensemble,
         pressure_GPa=pressure,
         thermostat_fs=40.0,
         barostat_fs=100.0,
         compressibility_per_GPa=0.05,
-        record_every=60,
+        record_every=90,
         seed=9,
-        watchdog=Watchdog(max_volume_ratio=100.0, max_temperature_K=1e6),
+        watchdog=Watchdog(max_volume_ratio=100.0, max_temperature_K=1e6, max_drift_meV_per_atom_ps=100.0),
     )
     results = run_md(System.batch([_pair(36.0, (0.5, 0.5, 0.4))] * 64), potential, config)
     assert all(r.status == "completed" for r in results)
-    found = volumes(results, 4)
+    found = volumes(results, 3)
     fine = np.linspace(grid[0], grid[-1], 2000)
     density = np.interp(fine, grid, probability)
     cumulative = np.cumsum(density) / density.sum()
@@ -100,34 +100,32 @@ def test_two_atoms_in_a_breathing_cube_agree_with_quadrature(potential, ensemble
     assert found.mean() == pytest.approx(mean, abs=4 * spread / math.sqrt(len(found) / 2))
     assert found.std() == pytest.approx(spread, rel=0.12)
     assert stats.kstest(found, lambda v: np.interp(v, fine, cumulative)).pvalue > 0.005
-    inside = np.array([float(r.samples["pressure_GPa"][4:].mean()) for r in results])
+    inside = np.array([float(r.samples["pressure_GPa"][3:].mean()) for r in results])
     assert inside.mean() == pytest.approx(pressure, abs=4 * inside.std() / math.sqrt(len(inside)))
 
 
-@pytest.mark.parametrize("ensemble", ["npt", "npt-mtk"])
-def test_a_cold_solid_strains_as_its_elastic_constants_say(potential, ensemble):
-    """⟨δV²⟩ = kT V/B, and each shear of a cubic crystal has ⟨ε²⟩ = kT/(4 V C44), measured by the metric h hᵀ."""
-    kelvin, side = 100.0, 3.5555
+def test_a_cold_solid_strains_as_its_elastic_constants_say(potential):
+    """⟨δV²⟩ = kT V/B, and each shear of a cubic crystal has ⟨ε²⟩ = kT/(4 V C44), measured by the metric h hᵀ.
+
+    Reached by cell rescaling from a perfect crystal, and kept by Martyna–Tobias–Klein.
+    """
+    kelvin, side, count = 100.0, 3.57, 64
     bulk, shear, volume = _elastic(potential, side)
-    config = MDConfig(
-        steps=300,
-        timestep_fs=4.0,
-        temperature_K=kelvin,
-        ensemble=ensemble,
-        cell="full",
-        thermostat_fs=100.0,
-        barostat_fs=150.0,
-        compressibility_per_GPa=GIGAPASCAL / bulk,
-        record_every=25,
-        seed=2,
+    options = {"timestep_fs": 4.0, "temperature_K": kelvin, "cell": "full", "thermostat_fs": 100.0, "record_every": 25}
+    rescaling = MDConfig(
+        steps=300, ensemble="npt", barostat_fs=150.0, compressibility_per_GPa=GIGAPASCAL / bulk, **options
     )
-    results = run_md(System.batch([fcc(lattice_constant=side)] * 96), potential, config)
-    found = volumes(results, 8)
-    assert found.var() == pytest.approx(BOLTZMANN * kelvin * volume / bulk, rel=0.15)
-    metric = torch.cat([r.system.cell @ r.system.cell.transpose(1, 2) for r in results])
-    sheared = torch.stack([metric[:, 0, 1], metric[:, 0, 2], metric[:, 1, 2]]) / (2 * side**2)
-    expected = BOLTZMANN * kelvin / (4 * volume * shear)
-    assert float((sheared**2).mean()) == pytest.approx(expected, rel=4 * math.sqrt(2 / sheared.numel()))
+    inertial = MDConfig(steps=350, ensemble="npt-mtk", barostat_fs=1500.0, seed=1000, **options)
+    first = run_md(System.batch([fcc(lattice_constant=side)] * count), potential, rescaling)
+    speeds = torch.cat([r.velocities for r in first])
+    second = run_md(System.batch([r.system for r in first]), potential, inertial, velocities=speeds)
+    for results, discard, tolerance in ((first, 6, 0.25), (second, 2, 0.25)):
+        found = volumes(results, discard)
+        assert found.var() == pytest.approx(BOLTZMANN * kelvin * volume / bulk, rel=tolerance)
+        metric = torch.cat([r.system.cell @ r.system.cell.transpose(1, 2) for r in results])
+        sheared = torch.stack([metric[:, 0, 1], metric[:, 0, 2], metric[:, 1, 2]]) / (2 * side**2)
+        expected = BOLTZMANN * kelvin / (4 * volume * shear)
+        assert float((sheared**2).mean()) == pytest.approx(expected, rel=4 * math.sqrt(2 / sheared.numel()))
 
 
 def test_a_volume_that_runs_away_stops_the_run(potential):

@@ -133,6 +133,15 @@ def test_a_barostat_refuses_what_has_no_volume_or_cannot_move(potential, crystal
     assert run_md(crystal(1), potential, config, fixed_atoms=held)[0].code == "E-NPT-FIXED"
 
 
+@pytest.mark.parametrize("ensemble", PRESSED)
+def test_a_structure_that_fails_under_pressure_leaves_the_others_alone(faulty, crystal, ensemble):
+    gold = crystal(2).replace(numbers=torch.full((4,), 79))
+    config = MDConfig(steps=6, timestep_fs=2.0, temperature_K=300.0, ensemble=ensemble, cell="full", record_every=1)
+    results = run_md(System.batch([crystal(1), gold, crystal(3)]), faulty, config)
+    assert [r.status for r in results] == ["completed", "stopped", "completed"]
+    assert results[1].code == "E-RESULT-NOT-FINITE"
+
+
 def test_atoms_at_rest_are_not_rescaled(potential, crystal):
     config = MDConfig(steps=2, timestep_fs=1.0, temperature_K=300.0, ensemble="csvr")
     rest = torch.zeros(4, 3, dtype=torch.float64)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groundstate.atoms.units import FEMTOSECOND, GIGAPASCAL
-from groundstate.simulation.dynamics.chains import on_atoms, propagate, strain_freedom
+from groundstate.simulation.dynamics.chains import on_atoms, pace, propagate, strain_freedom
 from groundstate.simulation.dynamics.config import MDConfig
 from groundstate.simulation.dynamics.state import MDState, compute, kick
 from groundstate.simulation.dynamics.velocities import CELL_STREAM, generators
@@ -44,22 +44,34 @@ def cell_rescaling(state: MDState, engine: Forces, config: MDConfig) -> Step:
     return rescaled(replace(moved, velocities=kick(moved, velocities, 0.5 * time)), config), errors
 
 
+def swinging(state: MDState, config: MDConfig) -> MDState:
+    """The state with a strain rate of `martyna_tobias_klein` drawn at the temperature, instead of a cell at rest."""
+    width = (state.thermal / _inertia(state, config)).sqrt()[:, None, None]
+    rate = allowed(width * _random_symmetric(state), config)
+    return replace(state, bath=replace(state.bath, strain_rate=rate))
+
+
 def _random_strain(state: MDState, config: MDConfig) -> Float[Tensor, "system 3 3"]:
     volume = state.system.volume[:, None, None]
     lacking = allowed(_imbalance(state), config) / volume
     rate = config.compressibility_per_GPa / GIGAPASCAL / 3 * config.timestep_fs / config.barostat_fs
-    noise = [g.standard_normal((3, 3)) for g in generators(state.seed, state.step, CELL_STREAM)]
-    drawn = torch.from_numpy(np.stack(noise)).to(volume.device)
-    # Components of a random symmetric tensor that is isotropic under rotations: 1 on the diagonal, 1/√2 beside it.
-    tensor = allowed(0.5 * (drawn + drawn.transpose(1, 2)), config)
+    tensor = allowed(_random_symmetric(state), config)
     return rate * lacking + (2 * state.thermal[:, None, None] * rate / volume).sqrt() * tensor
+
+
+def _random_symmetric(state: MDState) -> Float[Tensor, "system 3 3"]:
+    """Isotropic under rotations: variance 1 on the diagonal and ½ beside it."""
+    noise = [g.standard_normal((3, 3)) for g in generators(state.seed, state.step, CELL_STREAM)]
+    drawn = torch.from_numpy(np.stack(noise)).to(state.energy.device)
+    return 0.5 * (drawn + drawn.transpose(1, 2))
 
 
 def martyna_tobias_klein(state: MDState, engine: Forces, config: MDConfig) -> Step:
     """Chains, half a kick of cell and atoms, drift of both, new forces, and the same in reverse.
 
     dr/dt = v + ω r · dv/dt = F/m − (ω + tr ω/f) v · dh/dt = h ω · W dω/dt = V(P − p) + (2K/f) 1, with ω symmetric, so
-    that the cell does not turn, and W = (f + 3) kT τ²/3. Conserved: E + pV + ½ W tr ω² + the chains.
+    that the cell does not turn, and W = (f + 3) kT τ²/3: a cell of bulk modulus B swings with the period
+    2πτ √((f + 3) kT/9BV), in solids a tenth of τ. Conserved: E + pV + ½ W tr ω² + the chains.
     Source: Martyna, Tobias & Klein, J. Chem. Phys. 101, 4177 (1994); splitting: Tuckerman et al., J. Phys. A 39, 5629
     (2006).
     """
@@ -79,11 +91,6 @@ def martyna_tobias_klein(state: MDState, engine: Forces, config: MDConfig) -> St
 def cell_energy(state: MDState, config: MDConfig) -> Float[Tensor, " system"]:
     """pV + ½ W tr ω², eV."""
     return state.pressure * state.system.volume + 0.5 * _double_kinetic(state, config)
-
-
-def cell_pace(config: MDConfig) -> float:
-    """Relaxation time in inner units."""
-    return config.barostat_fs * FEMTOSECOND
 
 
 def allowed(tensor: Float[Tensor, "system 3 3"], config: MDConfig) -> Float[Tensor, "system 3 3"]:
@@ -119,7 +126,7 @@ def _imbalance(state: MDState) -> Float[Tensor, "system 3 3"]:
 
 
 def _inertia(state: MDState, config: MDConfig) -> Float[Tensor, " system"]:
-    return (state.freedom + 3) * state.thermal * cell_pace(config) ** 2 / 3
+    return (state.freedom + 3) * state.thermal * (config.barostat_fs * FEMTOSECOND) ** 2 / 3
 
 
 def _double_kinetic(state: MDState, config: MDConfig) -> Float[Tensor, " system"]:
@@ -131,7 +138,7 @@ def _on_cell(state: MDState, config: MDConfig) -> MDState:
     freedom = torch.full_like(state.freedom, strain_freedom(config))
     half = 0.5 * config.timestep_fs * FEMTOSECOND
     double = _double_kinetic(state, config)
-    chain, factor = propagate(state.bath.cell_chain, double, freedom, state.thermal, cell_pace(config), half)
+    chain, factor = propagate(state.bath.cell_chain, double, freedom, state.thermal, pace(config), half)
     rate = state.bath.strain_rate * factor[:, None, None]
     return replace(state, bath=replace(state.bath, cell_chain=chain, strain_rate=rate))
 

@@ -30,7 +30,7 @@ def nose_hoover(state: MDState, engine: Forces, config: MDConfig) -> Step:
 def on_atoms(state: MDState, config: MDConfig) -> MDState:
     """Half a time step of the chain that scales the velocities of the atoms."""
     half = 0.5 * config.timestep_fs * FEMTOSECOND
-    chain, factor = propagate(state.bath.chain, 2 * state.kinetic, state.freedom, state.thermal, _pace(config), half)
+    chain, factor = propagate(state.bath.chain, 2 * state.kinetic, state.freedom, state.thermal, pace(config), half)
     return replace(state, velocities=scaled(state, factor), bath=replace(state.bath, chain=chain))
 
 
@@ -39,15 +39,15 @@ def propagate(
     double_kinetic: Float[Tensor, " system"],
     freedom: Float[Tensor, " system"],
     thermal: Float[Tensor, " system"],
-    pace: float,
+    tau: float,
     time: float,
 ) -> tuple[Float[Tensor, "system link 2"], Float[Tensor, " system"]]:
     """The chain after a time, and the factor by which the velocities it acts on have changed.
 
     dη_j/dt = u_j · du_1/dt = (2K − f kT)/Q_1 − u_1 u_2 · du_j/dt = (Q_{j−1} u_{j−1}² − kT)/Q_j − u_j u_{j+1} ·
-    dv/dt = −u_1 v, with Q_1 = f kT τ², Q_j = kT τ² and τ = `pace`.
+    dv/dt = −u_1 v, with Q_1 = f kT τ², Q_j = kT τ² and τ = `tau`.
     """
-    masses = _masses(freedom, thermal, pace)
+    masses = _masses(freedom, thermal, tau)
     place, rate = list(chain[..., 0].unbind(1)), list(chain[..., 1].unbind(1))
     factor, double = torch.ones_like(thermal), double_kinetic
 
@@ -76,25 +76,26 @@ def stored(
     chain: Float[Tensor, "system link 2"],
     freedom: Float[Tensor, " system"],
     thermal: Float[Tensor, " system"],
-    pace: float,
+    tau: float,
 ) -> Float[Tensor, " system"]:
     """Energy of the chain, eV: Σ ½ Q_j u_j² + f kT η_1 + kT Σ_{j>1} η_j."""
-    masses = torch.stack(_masses(freedom, thermal, pace), 1)
+    masses = torch.stack(_masses(freedom, thermal, tau), 1)
     links = 0.5 * masses * chain[..., 1] ** 2
     return links.sum(1) + thermal * (freedom * chain[:, 0, 0] + chain[:, 1:, 0].sum(1))
 
 
 def on_atoms_stored(state: MDState, config: MDConfig) -> Float[Tensor, " system"]:
     """Energy of the chain on the atoms, eV."""
-    return stored(state.bath.chain, state.freedom, state.thermal, _pace(config))
+    return stored(state.bath.chain, state.freedom, state.thermal, pace(config))
 
 
-def _pace(config: MDConfig) -> float:
+def pace(config: MDConfig) -> float:
+    """Relaxation time of the chains, of atoms and of cell alike, in inner units."""
     return config.thermostat_fs * FEMTOSECOND
 
 
-def _masses(freedom: Tensor, thermal: Tensor, pace: float) -> list[Tensor]:
-    return [freedom * thermal * pace**2, *[thermal * pace**2] * (LINKS - 1)]
+def _masses(freedom: Tensor, thermal: Tensor, tau: float) -> list[Tensor]:
+    return [freedom * thermal * tau**2, *[thermal * tau**2] * (LINKS - 1)]
 
 
 def strain_freedom(config: MDConfig) -> float:

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from groundstate.simulation.dynamics.barostats import cell_energy, cell_pace, cell_rescaling, martyna_tobias_klein
-from groundstate.simulation.dynamics.chains import nose_hoover, on_atoms_stored, stored, strain_freedom
+from groundstate.atoms import System
+from groundstate.simulation.dynamics import state as states
+from groundstate.simulation.dynamics.barostats import cell_energy, cell_rescaling, martyna_tobias_klein, swinging
+from groundstate.simulation.dynamics.chains import nose_hoover, on_atoms_stored, pace, stored, strain_freedom
 from groundstate.simulation.dynamics.config import MDConfig
-from groundstate.simulation.dynamics.state import MDState, compute, init
+from groundstate.simulation.dynamics.state import MDState, compute
 from groundstate.simulation.dynamics.verlet import Step, csvr, langevin, verlet
 from groundstate.simulation.engine import Forces
 
@@ -24,6 +26,18 @@ _STEPS: dict[str, Callable[[MDState, Forces, MDConfig], Step]] = {
     "npt": cell_rescaling,
     "npt-mtk": martyna_tobias_klein,
 }
+
+
+def init(
+    system: System,
+    fixed: Bool[Tensor, " atom"],
+    index: Int[Tensor, " system"],
+    config: MDConfig,
+    velocities: Float[Tensor, "atom 3"] | None = None,
+) -> MDState:
+    """The state before the first force evaluation, as `state.init`; a cell with inertia swings at the temperature."""
+    first = states.init(system, fixed, index, config, velocities)
+    return swinging(first, config) if config.ensemble == "npt-mtk" else first
 
 
 def step(state: MDState, engine: Forces, config: MDConfig) -> Step:
@@ -50,5 +64,5 @@ def _given(state: MDState, config: MDConfig) -> Float[Tensor, " system"]:
 
 def _atoms_and_cell(state: MDState, config: MDConfig) -> Float[Tensor, " system"]:
     freedom = torch.full_like(state.freedom, strain_freedom(config))
-    chain = stored(state.bath.cell_chain, freedom, state.thermal, cell_pace(config))
+    chain = stored(state.bath.cell_chain, freedom, state.thermal, pace(config))
     return on_atoms_stored(state, config) + cell_energy(state, config) + chain
