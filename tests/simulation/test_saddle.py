@@ -101,6 +101,8 @@ def test_modes_equal_those_of_the_whole_hessian():
     assert float(found.softest[5:].abs().max()) == 0.0
 
 
-def test_modes_of_the_wrong_shape_are_refused():
+def test_modes_that_are_none_are_refused():
+    with pytest.raises(OptionError, match="moves no free atom"):
+        find_saddles(vacancy_hop()[0], lennard_jones(), modes=torch.zeros(31, 3, dtype=torch.float64))
     with pytest.raises(OptionError, match="E-MODES"):
         find_saddles(vacancy_hop()[0], lennard_jones(), modes=torch.zeros(2, 3, dtype=torch.float64))
