@@ -58,7 +58,7 @@ def test_without_interaction_the_framework_holds_the_ideal_gas():
 
 
 def test_a_lattice_of_wells_follows_bessel_functions():
-    depth, temperature = 0.05, 300.0
+    depth, temperature = 0.02, 300.0
     x = depth / (BOLTZMANN * temperature)
     config = WidomConfig(temperatures_K=(temperature,), insertions=1000, blocks=10, overlap=0.0)
     result = widom(host(), HELIUM, wells(depth), config)

@@ -67,7 +67,9 @@ def vacancy(
             )
         for result in results:
             page.text(result.subtracted)
-        page.facts(provenance(loaded.potential, files=[file], packages=["spglib"]))
+        page.facts(
+            provenance(loaded.potential, files=[file], packages=["spglib"], settings=dict(results[0].record["config"]))
+        )
         page.write(report)
     show_rows(loaded.id, "vacancies", rows, [result.subtracted for result in results], as_json)
     return 0 if all(result.converged for result in results) else 1
@@ -113,7 +115,11 @@ def surface(
             structures({f"termination {r.termination}": r.relaxations[-1].system for r in results[:4]}),
             "The thickest slabs, relaxed",
         )
-        page.facts(provenance(loaded.potential, files=[file], packages=["pymatgen"]))
+        page.facts(
+            provenance(
+                loaded.potential, files=[file], packages=["pymatgen"], settings=dict(results[0].record["config"])
+            )
+        )
         page.write(report)
     show_rows(loaded.id, "surfaces", rows, [results[0].subtracted], as_json)
     return 0 if all(result.converged for result in results) else 1
@@ -159,7 +165,11 @@ def adsorb(
     if report is not None:
         page = Page("Adsorption", lead=result.subtracted)
         adsorption_sections(page, result)
-        page.facts(provenance(loaded.potential, files=[slab, molecule], packages=["pymatgen"]))
+        page.facts(
+            provenance(
+                loaded.potential, files=[slab, molecule], packages=["pymatgen"], settings=dict(result.record["config"])
+            )
+        )
         page.write(report)
     show_rows(loaded.id, "sites", rows, [result.subtracted, *result.warnings, *result.notes], as_json)
     return 0 if all(site.energy is not None for site in result.sites) else 1

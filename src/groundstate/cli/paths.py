@@ -177,11 +177,14 @@ def tabulate(page: Page, rows: list[dict[str, Any]], caption: str = "") -> None:
 def _print_rows(title: str, rows: list[dict[str, Any]], notes: list[str]) -> None:
     """Rows as a table on standard output; reasons and notes, which are sentences, on standard error."""
     columns = [name for name in rows[0] if name not in ("notes", "reason")]
+    lines = [columns, *([_cell(row[name]) for name in columns] for row in rows)]
+    if len(columns) > 5 and len(rows) <= 4:  # a few results of many numbers are read downwards
+        lines = [list(line) for line in zip(*lines, strict=True)]
     table = Table(title=title, title_justify="left")
-    for name in columns:
-        table.add_column(name, no_wrap=name == columns[0])
-    for row in rows:
-        table.add_row(*(_cell(row[name]) for name in columns))
+    for k, name in enumerate(lines[0]):
+        table.add_column(name, no_wrap=k == 0)
+    for line in lines[1:]:
+        table.add_row(*line)
     output.print(table)
     said = [f"{row[columns[0]]}: {text}" for row in rows for text in (row.get("reason"), *row.get("notes", ())) if text]
     for note in [*notes, *said]:

@@ -116,7 +116,7 @@ def surfaces(
     before = computed(System.batch(every), potential, limit, ("energy",))["energy"].tolist()
     folder = None if output is None else Path(output)
     results = relaxed(every, None, potential, config.settings, allow, folder, progress)
-    count, found = len(config.thicknesses), []
+    count, found = len(set(config.thicknesses)), []
     for k, one in enumerate(cuts):
         rows = slice(k * count, (k + 1) * count)
         number = k if config.termination is None else config.termination

@@ -147,8 +147,8 @@ def _turned(
         turning_on = (torque > turning.tolerance) & (trial.abs() > SMALLEST_TURN)
         if turn == turning.most or not bool(turning_on.any()):
             break
-        turned = at(_rotated(mode, axis, trial, owner))
         there = _rotated(mode, axis, trial, owner)
+        turned = at(there)
         a = (curvature + _dot((turned - forces) / SEPARATION, there, owner, count) + b * torch.sin(2 * trial)) / (
             1 - torch.cos(2 * trial)
         ).clamp_min(1e-12)
@@ -156,16 +156,11 @@ def _turned(
         share = torch.where(turning_on, torch.sin(trial), torch.ones_like(trial))
         rest = 1 - torch.cos(best) - torch.sin(best) * torch.tan(trial / 2)
         near = (torch.sin(trial - best) / share)[owner, None] * end + (torch.sin(best) / share)[owner, None] * turned
-        mode = choose_rows(turning_on, owner, _rotated(mode, axis, best, owner), mode)
-        end = choose_rows(turning_on, owner, near + rest[owner, None] * forces, end)
+        mode = torch.where(turning_on[owner, None], _rotated(mode, axis, best, owner), mode)
+        end = torch.where(turning_on[owner, None], near + rest[owner, None] * forces, end)
         mode = unit(mode, owner, count)
         spent = spent + turning_on.to(torch.int64)
     return mode, curvature, torque, spent
-
-
-def choose_rows(chosen: Tensor, owner: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """`yes` for the atoms of the chosen structures."""
-    return torch.where(chosen[owner, None], yes, no)
 
 
 def unit(rows: Float[Tensor, "atom 3"], owner: Int[Tensor, " atom"], count: int) -> Float[Tensor, "atom 3"]:

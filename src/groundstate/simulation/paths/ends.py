@@ -9,6 +9,8 @@ from groundstate.atoms.elements import symbols
 
 SAME_CELL = 1e-4
 """Å; lattice vectors that differ by more are two cells."""
+MOVES = 0.3
+"""Å; atoms that move less are not suspected of an exchange."""
 SAME_PLACE = 1e-3
 """Å; a path on which no atom moves farther has no length."""
 
@@ -19,8 +21,10 @@ def minimum_image(
     """The shortest of each vector's periodic images, Å; exact in skewed cells."""
     from ase.geometry import find_mic
 
-    shortest, _ = find_mic(vectors.detach().cpu().numpy(), cell.detach().cpu().numpy(), pbc.cpu().numpy())
-    return torch.from_numpy(shortest).to(vectors)
+    box, periodic = cell.detach().cpu().numpy(), pbc.cpu().numpy()
+    # In parts: every vector is tried with all of its neighbouring images.
+    parts = [find_mic(part.numpy(), box, periodic)[0] for part in vectors.detach().cpu().split(100_000)]
+    return torch.cat([torch.from_numpy(part) for part in parts]).to(vectors)
 
 
 def displacements(start: System, end: System) -> Float[Tensor, "atom 3"]:
@@ -107,10 +111,11 @@ def remarks(start: System, end: System, fixed: Bool[Tensor, " atom"]) -> list[st
 
     found = []
     moves = displacements(start, end)
-    direct = float((moves**2).sum()) ** 0.5
+    movers = torch.linalg.vector_norm(moves, dim=1) > MOVES
+    direct = float((moves[movers] ** 2).sum()) ** 0.5
     best = 0.0
-    for z in start.numbers.unique().tolist():
-        rows = (start.numbers == z).nonzero()[:, 0]
+    for z in start.numbers[movers].unique().tolist():
+        rows = (movers & (start.numbers == z)).nonzero()[:, 0]
         pairs = (end.positions[rows][None, :] - start.positions[rows][:, None]).reshape(-1, 3)
         squares = (minimum_image(pairs, start.cell[0], start.pbc[0]) ** 2).sum(dim=1).reshape(len(rows), len(rows))
         chosen = linear_sum_assignment(squares.cpu().numpy())
@@ -121,7 +126,7 @@ def remarks(start: System, end: System, fixed: Bool[Tensor, " atom"]) -> list[st
             " check the numbering unless they are meant to exchange"
         )
     shift = float(torch.linalg.vector_norm(moves.mean(dim=0)))
-    if not bool(fixed.any()) and shift * start.n_atoms**0.5 > 0.5 * direct and start.n_atoms > 2:
+    if not bool(fixed.any()) and shift * start.n_atoms**0.5 > 0.5 * float(moves.norm()) and start.n_atoms > 2:
         found.append(f"the end is shifted as a whole by {shift:.2f} Å, which only lengthens the path")
     return found
 

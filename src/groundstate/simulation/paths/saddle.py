@@ -130,6 +130,9 @@ def find_saddles(
     if modes is not None and (modes.shape != system.positions.shape or not bool(torch.isfinite(modes).all())):
         what = f"modes must be finite and of shape {tuple(system.positions.shape)}"
         raise OptionError("E-MODES", what, fix="give a direction for every atom, or none to draw them")
+    if modes is not None and bool((system.sum_over_atoms((modes * ~fixed[:, None]) ** 2).sum(dim=1) == 0).any()):
+        what = "a mode moves no free atom"
+        raise OptionError("E-MODES", what, fix="give a direction of at least one atom that is not held fixed")
     generator = torch.Generator().manual_seed(config.seed)
     drawn = torch.randn(system.n_atoms, 3, generator=generator, dtype=torch.float64).to(system.device)
     resolved: dict[str, Any] = {name: value for name, value in asdict(config).items() if name not in HOW_COMPUTED}
