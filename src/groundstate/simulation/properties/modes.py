@@ -116,15 +116,15 @@ def follow_mode(
     config = RelaxConfig(cell=cell, force_tolerance=force_tolerance, max_steps=max_steps)
     results = relax(System.batch([parent, *moved]), potential, config, progress=progress)
     reference, *ended = results
-    ended = [result for result in ended if result.converged and result.energy is not None]
-    if reference.energy is None or not ended:
+    energies = {result.index: result.energy for result in ended if result.converged and result.energy is not None}
+    if reference.energy is None or not energies:
         raise RunError(
             "E-MODE-STABLE",
             "no displaced structure relaxed to a minimum",
             fix="allow more steps, smaller amplitudes or a larger force_tolerance",
         )
-    best = min(ended, key=lambda result: float(result.energy or 0.0))
-    gain = (reference.energy - float(best.energy or 0.0)) / parent.n_atoms
+    lowest = min(energies, key=lambda index: energies[index])
+    best, gain = results[lowest], (reference.energy - energies[lowest]) / parent.n_atoms
     if gain <= 1e-7:
         raise RunError(
             "E-MODE-STABLE",
