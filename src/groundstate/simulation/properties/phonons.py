@@ -242,7 +242,7 @@ def _constants(
     return Harmonic(
         Lattice(cell.to("cpu"), matrix, constants, None, config.symmetry_tolerance),
         residual_force=float(torch.linalg.vector_norm(rest, dim=1).max()),
-        sum_rule=float(raw.sum(dim=1).abs().max()),
+        sum_rule=max(float(raw.sum(dim=side).abs().max()) for side in (0, 1)),
         boundary=_boundary(phonon, constants),
         displacements=len(displaced),
     )
@@ -289,6 +289,9 @@ def _finished(
     if value.imaginary:
         worst = min(value.imaginary, key=lambda mode: mode.frequency_THz)
         notes.append(f"{len(value.imaginary)} imaginary mode(s), the worst: {worst}")
+    if value.thermal.excluded > 0:
+        share = 100 * value.thermal.excluded
+        notes.append(f"{share:.2g} % of the modes are imaginary and left out of the thermal properties")
     if not value.stable and config.imaginary == "refuse":
         raise refused_modes(value.imaginary)
     return value, tuple(notes)
