@@ -21,6 +21,7 @@ from rich.console import Console
 import groundstate as gs
 from groundstate import zoo
 from groundstate.atoms.units import BOLTZMANN
+from groundstate.data import from_ase
 from groundstate.report import Page, bands, curves, provenance
 from groundstate.simulation import progress_bar
 from groundstate.simulation.properties import PER_CM, DielectricResponse, EOSConfig, PhononConfig
@@ -98,8 +99,7 @@ def main() -> None:
 def ordered() -> gs.System:
     """Conventional cell of MgO, magnesium first."""
     atoms = bulk("MgO", "rocksalt", a=4.21, cubic=True)
-    (crystal,) = gs.api.systems(atoms[sorted(range(8), key=lambda i: -atoms.numbers[i])])
-    return crystal
+    return from_ase(atoms[sorted(range(8), key=lambda i: -atoms.numbers[i])])
 
 
 def run(name: str, verb: Any, crystal: gs.System, model: Any, folder: Path, **options: Any) -> Any:

@@ -11,8 +11,9 @@ from groundstate.atoms import Geometry, OptionError, System
 from groundstate.atoms.units import BOLTZMANN, FEMTOSECOND
 from groundstate.potentials import Energy, Model, Potential, Term, evaluate, hessian
 from groundstate.simulation.properties import PhononConfig, Phonons, follow_mode, frequencies, phonons
-from groundstate.simulation.properties.lattice import commensurate_points, phonopy_of, primitive_cell
-from groundstate.simulation.properties.modes import displaced
+from groundstate.simulation.properties.lattice import commensurate_points, phonopy_of, primitive_cell, with_constants
+from groundstate.simulation.properties.modes import displaced, imaginary_modes
+from groundstate.simulation.properties.spectrum import Bands
 from toys import fcc, lennard_jones
 
 pytest.importorskip("phonopy")
@@ -109,6 +110,18 @@ def test_imaginary_modes_are_found_classified_and_refused_on_demand() -> None:
     assert refused.problem is not None
     assert refused.problem.code == "E-PHONONS-IMAGINARY"
     assert "THz" in refused.problem.what
+
+
+def test_dips_between_computed_wave_vectors_are_told_from_noise_near_gamma(copper: Phonons) -> None:
+    q = torch.tensor([[0.02, 0.02, 0.0], [0.3, 0.1, 0.2], [0.25, 0.2, 0.2], [0.5, 0.5, 0.0]], dtype=torch.float64)
+    dips = torch.tensor([[-0.3, 1.0, 1.0], [-0.2, 1.0, 1.0], [1.0, 1.0, 1.0], [-9.0, 1.0, 1.0]], dtype=torch.float64)
+    path = Bands(q, torch.arange(4.0, dtype=torch.float64), dips, ((0, 4),), (("Γ", "X"),))
+    found = imaginary_modes(with_constants(copper.lattice), path, 0.1)
+    # The last point fits the supercell, where the lattice itself says that it is stable.
+    assert [(mode.kind, round(mode.frequency_THz, 3)) for mode in found] == [
+        ("acoustic noise", -0.3),
+        ("interpolated", -0.2),
+    ]
 
 
 def test_a_frozen_mode_has_the_curvature_of_its_frequency() -> None:

@@ -14,7 +14,7 @@ Checked: tests/simulation/properties/test_elastic.py (energies, ASE, equation of
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -29,7 +29,7 @@ from groundstate.simulation.outputs import RunFolder, identity, run_folder
 from groundstate.simulation.progress import Callback, silent
 from groundstate.simulation.properties.batches import Found, evaluate_all
 from groundstate.simulation.properties.ground_state import minima, outcomes, relax_to_floor
-from groundstate.simulation.properties.outcome import Outcome, not_relaxed
+from groundstate.simulation.properties.outcome import Outcome, asked, not_relaxed
 from groundstate.simulation.properties.symmetry import symmetry_of
 from groundstate.simulation.properties.tensor import VOIGT, Averages, averages, is_stable, rotated, symmetrised
 from groundstate.simulation.relaxation import RelaxConfig
@@ -116,15 +116,23 @@ def elastic_tensor(
     finished is kept and the same call continues.
     """
     config = config or ElasticConfig()
-    made_by = identity("elastic_tensor", potential.fingerprint(), asdict(config))
+    made_by = identity("elastic_tensor", potential.fingerprint(), asked(config))
     folder = nullcontext(None) if output is None else run_folder(Path(output), made_by)
     with folder as run:
         where = None if run is None else run.path
         first = _relaxation(config, "full")
-        starts = minima(system, potential, first, "an elastic tensor", allow=allow, output=where and where / "start")
+        starts = minima(
+            system,
+            potential,
+            first,
+            "an elastic tensor",
+            allow=allow,
+            output=where and where / "start",
+            progress=progress,
+        )
         sound = [i for i, start in enumerate(starts) if start.problem is None]
         crystals = [starts[i].system for i in sound]
-        stresses = _stresses(crystals, potential, config, run, where, progress)
+        stresses = _stresses(crystals, potential, config, allow, run, where, progress)
         by_structure = dict(zip(sound, stresses, strict=True))
     return outcomes(starts, made_by, lambda i: _judged(starts[i].system, *by_structure[i], config))
 
@@ -161,6 +169,7 @@ def _stresses(
     crystals: Sequence[System],
     potential: Potential,
     config: ElasticConfig,
+    allow: Allowances | None,
     run: RunFolder | None,
     where: Path | None,
     progress: Callback,
@@ -179,6 +188,7 @@ def _stresses(
             System.batch(copies),
             potential,
             _relaxation(config, "fixed"),
+            allow=allow,
             output=where and where / "strained",
             progress=progress,
         )
@@ -207,9 +217,9 @@ def _judged(
     if residual > 0.1 * config.largest_stress_GPa:
         notes.append(f"the reference is under a residual stress of {residual:.3g} GPa")
     clamped, _ = _constants(clamped_rows, single, config)
-    constants, errors = _constants(rows, single, config)
+    constants, deviations = _constants(rows, single, config)
     scale = float(constants.abs().max())
-    curvature = 3 * float(errors.max()) / scale
+    curvature = 3 * float(deviations[0].abs().max()) / scale
     if curvature > config.largest_curvature:
         raise RunError(
             "E-ELASTIC-LINEAR",
@@ -229,11 +239,11 @@ def _judged(
     stable = is_stable(final)
     if not stable:
         notes.append("mechanically unstable: a homogeneous strain lowers the energy, so there are no averages")
-    turned_errors = rotated(errors, axes).abs() if config.standard_axes else errors
+    errors = torch.stack([rotated(deviation, axes).abs() for deviation in deviations]).amax(dim=0)
     tensor = ElasticTensor(
         constants=final,
         clamped=rotated(clamped, axes),
-        errors=turned_errors,
+        errors=torch.maximum(errors, errors.T),
         averages=averages(final),
         stable=stable,
         asymmetry=asymmetry,
@@ -245,8 +255,8 @@ def _judged(
     return tensor, tuple(notes)
 
 
-def _constants(rows: Rows, single: System, config: ElasticConfig) -> tuple[Tensor, Tensor]:
-    """Constants and their errors, GPa, in the axes of the cell."""
+def _constants(rows: Rows, single: System, config: ElasticConfig) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Constants, and how far the two strains and C_ij and C_ji are apart, GPa, in the axes of the cell."""
     columns, errors = [], []
     for j in range(6):
         steps = [config.strain * step * unit_strain(j) for step in STEPS]
@@ -254,16 +264,15 @@ def _constants(rows: Rows, single: System, config: ElasticConfig) -> tuple[Tenso
         coarse = (stress[0] - stress[1]) / (2 * config.strain)
         fine = (stress[2] - stress[3]) / config.strain
         columns.append((4 * fine - coarse) / 3)
-        errors.append((fine - coarse).abs() / 3)
-    found, between = torch.stack(columns, dim=1), torch.stack(errors, dim=1)
-    mixed = 0.5 * (found - found.T).abs()
-    return 0.5 * (found + found.T), torch.maximum(torch.maximum(between, between.T), mixed)
+        errors.append((fine - coarse) / 3)
+    found = torch.stack(columns, dim=1)
+    return 0.5 * (found + found.T), (torch.stack(errors, dim=1), 0.5 * (found - found.T))
 
 
 def _stress_GPa(row: Found | GroundstateError, at: System) -> Tensor:
     if isinstance(row, GroundstateError):
         raise row
-    return row["strain_gradient"] / float(at.volume[0]) / GIGAPASCAL
+    return row["strain_gradient"].cpu() / float(at.volume[0]) / GIGAPASCAL
 
 
 def _voigt(stress: Float[Tensor, "3 3"]) -> Float[Tensor, "6"]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from groundstate.simulation.outputs import identity, run_folder
 from groundstate.simulation.progress import Callback, silent
 from groundstate.simulation.properties.curves import FORMS, CurveFit, fit_curve
 from groundstate.simulation.properties.ground_state import minima, outcomes, relax_to_floor
-from groundstate.simulation.properties.outcome import Outcome, not_relaxed
+from groundstate.simulation.properties.outcome import Outcome, asked, not_relaxed
 from groundstate.simulation.properties.symmetry import symmetry_of
 from groundstate.simulation.relaxation import RelaxConfig, RelaxResult
 
@@ -102,15 +102,25 @@ def equation_of_state(
     Checked: tests/simulation/properties/test_equation_of_state.py (pair potential, ASE).
     """
     config = config or EOSConfig()
-    made_by = identity("equation_of_state", potential.fingerprint(), asdict(config))
+    made_by = identity("equation_of_state", potential.fingerprint(), asked(config))
     folder = nullcontext(None) if output is None else run_folder(Path(output), made_by)
     with folder as run:
         where = None if run is None else run.path
         first = to_minimum(config, "full" if config.relax_first else "fixed")
-        starts = minima(system, potential, first, "an equation of state", allow=allow, output=where and where / "start")
+        starts = minima(
+            system,
+            potential,
+            first,
+            "an equation of state",
+            allow=allow,
+            output=where and where / "start",
+            progress=progress,
+        )
         sound = [i for i, start in enumerate(starts) if start.problem is None]
         crystals = [starts[i].system for i in sound]
-        found = along_volumes(crystals, potential, config, output=where and where / "volumes", progress=progress)
+        found = along_volumes(
+            crystals, potential, config, allow=allow, output=where and where / "volumes", progress=progress
+        )
         series = dict(zip(sound, found, strict=True))
     return outcomes(starts, made_by, lambda i: (_judged(series[i], config), ()))
 
@@ -126,7 +136,13 @@ def to_minimum(config: EOSConfig, cell: str) -> RelaxConfig:
 
 
 def along_volumes(
-    crystals: Sequence[System], potential: Potential, config: EOSConfig, *, output: Path | None, progress: Callback
+    crystals: Sequence[System],
+    potential: Potential,
+    config: EOSConfig,
+    *,
+    allow: Allowances | None,
+    output: Path | None,
+    progress: Callback,
 ) -> list[list[RelaxResult]]:
     """Each crystal at each volume, relaxed there; all of them in one batch."""
     if not crystals:
@@ -134,7 +150,7 @@ def along_volumes(
     ratios = torch.linspace(config.lowest, config.highest, config.points, dtype=torch.float64).tolist()
     scaled = [scaled_to(single, ratio) for single in crystals for ratio in ratios]
     there = to_minimum(config, "shape" if config.shape else "fixed")
-    found = relax_to_floor(System.batch(scaled), potential, there, output=output, progress=progress)
+    found = relax_to_floor(System.batch(scaled), potential, there, allow=allow, output=output, progress=progress)
     n = config.points
     return [found[s * n : (s + 1) * n] for s in range(len(crystals))]
 
@@ -149,8 +165,8 @@ def _judged(series: list[RelaxResult], config: EOSConfig) -> EquationOfState:
     for result in series:
         if not result.converged:
             raise not_relaxed(f"{result.status} at {result.system.volume[0]:.2f} Å³", result.code, result.reason)
-    volumes = torch.stack([result.system.volume[0] for result in series])
-    energies = torch.tensor([float(result.energy or 0.0) for result in series], dtype=torch.float64)
+    volumes = torch.stack([result.system.volume[0] for result in series]).cpu()
+    energies = torch.tensor([result.energy for result in series], dtype=torch.float64)
     lowest = int(energies.argmin())
     if lowest in (0, len(series) - 1):
         raise _outside(f"the lowest energy is at the {'smallest' if lowest == 0 else 'largest'} volume", volumes)

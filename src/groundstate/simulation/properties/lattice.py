@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from groundstate.atoms import DataError, System
+from groundstate.atoms import DataError, RunError, System
 from groundstate.atoms.elements import symbols
 from groundstate.atoms.units import COULOMB
 from groundstate.simulation.properties.dielectric import DielectricResponse
@@ -168,10 +168,10 @@ def read_born(path: Path | str, single: System) -> DielectricResponse:
     try:
         with library():
             found = files.parse_BORN(atoms_of(single), filename=str(path))
-    except (OSError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+    except RunError as error:
         raise DataError(
             "E-BORN-FILE",
-            f"the BORN file cannot be read for this structure ({error})",
+            f"the BORN file cannot be read for this structure ({error.__cause__})",
             file=str(path),
             fix="a factor or comment, a line for ε∞, one for Z* of each independent atom: nine numbers each",
         ) from None

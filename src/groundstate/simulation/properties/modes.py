@@ -51,7 +51,7 @@ class ImaginaryMode:
 
 
 def imaginary_modes(phonon: Any, bands: Bands, tolerance_THz: float) -> tuple[ImaginaryMode, ...]:
-    """Those of the computed wave vectors and, per segment of the path, the lowest of the interpolated ones."""
+    """Those of the computed wave vectors and, of the interpolated ones, the lowest per segment, near Γ and beyond."""
     computed = commensurate_points(phonon)
     at_computed, vectors = frequencies_of(phonon, computed)
     found = []
@@ -65,16 +65,21 @@ def imaginary_modes(phonon: Any, bands: Bands, tolerance_THz: float) -> tuple[Im
             found.append(ImaginaryMode(_triple(q), branch, float(row[branch]), kind, vector[branch]))
     reciprocal = torch.from_numpy(np.linalg.inv(np.array(phonon.primitive.cell)).T)
     nearest = _nearest(computed, reciprocal)
+    close = torch.linalg.vector_norm(_folded(bands.q) @ reciprocal, dim=1) < nearest
+    between = torch.tensor([not _fits(q, computed) for q in bands.q])
     for first, last in bands.segments:
-        segment = bands.frequencies_THz[first:last]
-        row, branch = divmod(int(segment.argmin()), segment.shape[1])
-        q = bands.q[first + row]
-        if float(segment[row, branch]) >= -tolerance_THz or _fits(q, computed):
-            continue
-        near = float(torch.linalg.vector_norm(_folded(q) @ reciprocal)) < nearest
-        kind = "acoustic noise" if near and branch < 3 and not unstable_acoustic else "interpolated"
-        _, own = frequencies_of(phonon, q[None])
-        found.append(ImaginaryMode(_triple(q), branch, float(segment[row, branch]), kind, own[0, branch]))
+        inside = (torch.arange(len(close)) >= first) & (torch.arange(len(close)) < last)
+        for near, rows in ((True, inside & between & close), (False, inside & between & ~close)):
+            if not bool(rows.any()):
+                continue
+            values, q_points = bands.frequencies_THz[rows], bands.q[rows]
+            row, branch = divmod(int(values.argmin()), values.shape[1])
+            if float(values[row, branch]) >= -tolerance_THz:
+                continue
+            kind = "acoustic noise" if near and branch < 3 and not unstable_acoustic else "interpolated"
+            _, own = frequencies_of(phonon, q_points[row : row + 1])
+            mode = ImaginaryMode(_triple(q_points[row]), branch, float(values[row, branch]), kind, own[0, branch])
+            found.append(mode)
     return tuple(sorted(found, key=lambda mode: mode.frequency_THz))
 
 
@@ -116,15 +121,15 @@ def follow_mode(
     config = RelaxConfig(cell=cell, force_tolerance=force_tolerance, max_steps=max_steps)
     results = relax(System.batch([parent, *moved]), potential, config, progress=progress)
     reference, *ended = results
-    ended = [result for result in ended if result.converged and result.energy is not None]
-    if reference.energy is None or not ended:
+    energies = {result.index: result.energy for result in ended if result.converged and result.energy is not None}
+    if reference.energy is None or not energies:
         raise RunError(
             "E-MODE-STABLE",
             "no displaced structure relaxed to a minimum",
             fix="allow more steps, smaller amplitudes or a larger force_tolerance",
         )
-    best = min(ended, key=lambda result: float(result.energy or 0.0))
-    gain = (reference.energy - float(best.energy or 0.0)) / parent.n_atoms
+    lowest = min(energies, key=lambda index: energies[index])
+    best, gain = results[lowest], (reference.energy - energies[lowest]) / parent.n_atoms
     if gain <= 1e-7:
         raise RunError(
             "E-MODE-STABLE",

@@ -1,7 +1,7 @@
 """What a property calculation says of one structure of many: the property, or the reason why there is none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Generic, TypeVar
 
 from groundstate.atoms import GroundstateError, OptionError, RunError, System
@@ -30,6 +30,16 @@ class Outcome(Generic[Value]):
         if self.value is None:
             raise self.problem or RunError("E-PROPERTY-NONE", f"structure {self.index} has no result")
         return self.value
+
+
+HOW_COMPUTED = ("max_atoms_per_batch",)
+"""Options that change the cost of a result and not the result."""
+
+
+def asked(config: Any) -> dict[str, Any]:
+    """The options that fix a result, nested configurations included: what a run folder must have been made with."""
+    values = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in HOW_COMPUTED}
+    return {name: asked(value) if is_dataclass(value) else value for name, value in values.items()}
 
 
 def not_a_crystal(property_name: str, single: System) -> OptionError:

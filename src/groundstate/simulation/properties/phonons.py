@@ -5,7 +5,7 @@ Checked: tests/simulation/properties/test_phonons.py (chain, fcc by the Hessian,
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from groundstate.simulation.properties.dielectric import DielectricResponse, fit
 from groundstate.simulation.properties.ground_state import minima, outcomes
 from groundstate.simulation.properties.lattice import Lattice, Matrix
 from groundstate.simulation.properties.modes import ImaginaryMode, imaginary_modes
-from groundstate.simulation.properties.outcome import Outcome
+from groundstate.simulation.properties.outcome import Outcome, asked
 from groundstate.simulation.properties.spectrum import Bands, Spectrum, Thermal, spectrum_of
 from groundstate.simulation.properties.symmetry import library, symmetry_of
 from groundstate.simulation.relaxation import RelaxConfig
@@ -84,6 +84,16 @@ class PhononConfig:
                 "E-SUPERCELL", "the supercell has no volume", fix="give ((n, 0, 0), (0, n, 0), (0, 0, n))"
             )
 
+    @property
+    def relaxation(self) -> RelaxConfig:
+        """How the minimum is found; without `relax_first` a structure with forces beyond 10 eV/Å is refused."""
+        return RelaxConfig(
+            cell="full" if self.relax_first else "fixed",
+            force_tolerance=self.force_tolerance if self.relax_first else 10.0,
+            max_steps=self.max_steps if self.relax_first else 1,
+            max_atoms_per_batch=self.max_atoms_per_batch,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Phonons:
@@ -138,17 +148,11 @@ def phonons(
     """
     config, given = config or PhononConfig(), dielectric or {}
     sources = {str(i): response.source for i, response in given.items()}
-    made_by = identity("phonons", potential.fingerprint(), {**asdict(config), "dielectric": sources})
+    made_by = identity("phonons", potential.fingerprint(), {**asked(config), "dielectric": sources})
     folder = nullcontext(None) if output is None else run_folder(Path(output), made_by)
     with folder as run:
-        relaxation = RelaxConfig(
-            cell="full" if config.relax_first else "fixed",
-            force_tolerance=config.force_tolerance if config.relax_first else 10.0,
-            max_steps=config.max_steps,
-            max_atoms_per_batch=config.max_atoms_per_batch,
-        )
         where = None if run is None else run.path / "start"
-        starts = minima(system, potential, relaxation, "phonons", allow=allow, output=where, progress=progress)
+        starts = minima(system, potential, config.relaxation, "phonons", allow=allow, output=where, progress=progress)
         sound = [i for i, start in enumerate(starts) if start.problem is None]
         found = force_constants([starts[i].system for i in sound], potential, config, run=run, progress=progress)
         computed = dict(zip(sound, found, strict=True))
@@ -238,7 +242,7 @@ def _constants(
     return Harmonic(
         Lattice(cell.to("cpu"), matrix, constants, None, config.symmetry_tolerance),
         residual_force=float(torch.linalg.vector_norm(rest, dim=1).max()),
-        sum_rule=float(raw.sum(dim=1).abs().max()),
+        sum_rule=max(float(raw.sum(dim=side).abs().max()) for side in (0, 1)),
         boundary=_boundary(phonon, constants),
         displacements=len(displaced),
     )
@@ -277,7 +281,7 @@ def _finished(
     value = analysed(lattice, config, found)
     if value.boundary > BOUNDARY:
         notes.append(
-            f"force constants at the border of the supercell are still {100 * value.boundary:.2g} % of the largest:"
+            f"force constants at the border of the supercell are still {100 * value.boundary:.0f} % of the largest:"
             " repeat with a larger supercell to see what changes"
         )
     if value.residual_force > max(10 * config.force_tolerance, 0.01):
@@ -285,6 +289,9 @@ def _finished(
     if value.imaginary:
         worst = min(value.imaginary, key=lambda mode: mode.frequency_THz)
         notes.append(f"{len(value.imaginary)} imaginary mode(s), the worst: {worst}")
+    if value.thermal.excluded > 0:
+        share = 100 * value.thermal.excluded
+        notes.append(f"{share:.2g} % of the modes are imaginary and left out of the thermal properties")
     if not value.stable and config.imaginary == "refuse":
         raise refused_modes(value.imaginary)
     return value, tuple(notes)

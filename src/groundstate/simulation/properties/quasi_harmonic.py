@@ -8,7 +8,7 @@ Checked: tests/simulation/properties/test_quasi_harmonic.py (harmonic lattice, G
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from groundstate.simulation.properties.dielectric import DielectricResponse, fit
 from groundstate.simulation.properties.equation_of_state import EOSConfig, along_volumes, to_minimum
 from groundstate.simulation.properties.ground_state import minima, outcomes
 from groundstate.simulation.properties.modes import imaginary_modes
-from groundstate.simulation.properties.outcome import Outcome, not_relaxed
+from groundstate.simulation.properties.outcome import Outcome, asked, not_relaxed
 from groundstate.simulation.properties.phonons import (
     Harmonic,
     PhononConfig,
@@ -109,7 +109,7 @@ def quasi_harmonic(
     """
     config, given = config or QHAConfig(), dielectric or {}
     sources = {str(i): response.source for i, response in given.items()}
-    made_by = identity("quasi_harmonic", potential.fingerprint(), {**asdict(config), "dielectric": sources})
+    made_by = identity("quasi_harmonic", potential.fingerprint(), {**asked(config), "dielectric": sources})
     folder = nullcontext(None) if output is None else run_folder(Path(output), made_by)
     with folder as run:
         where = None if run is None else run.path
@@ -133,7 +133,7 @@ def quasi_harmonic(
         sound = [i for i, matrix in matrices.items() if not isinstance(matrix, GroundstateError)]
         crystals = [starts[i].system for i in sound]
         series = along_volumes(
-            crystals, potential, config.volumes, output=where and where / "volumes", progress=progress
+            crystals, potential, config.volumes, allow=allow, output=where and where / "volumes", progress=progress
         )
         cells = [result.system for results in series for result in results]
         per_cell = [matrices[i] for i in sound for _ in range(config.volumes.points)]
@@ -180,7 +180,8 @@ def _expansion(
             raise refused_modes(modes, f" at a volume of {float(result.system.volume[0]):.3f} Å³ ({ratio:.3f} V₀)")
         phonopys.append(phonon)
         cells = result.system.n_atoms / len(phonon.primitive)
-        energies.append(float(result.energy or 0.0) / cells)
+        assert result.energy is not None, "it converged"
+        energies.append(result.energy / cells)
     phonopy = optional("phonopy", "thermal expansion")
     grid = np.arange(0.0, config.highest_K + 2.5 * config.step_K, config.step_K)
     try:
@@ -193,8 +194,8 @@ def _expansion(
                 eos=config.form,
                 exclude_gamma_acoustic=True,
             )
-    except (RuntimeError, ValueError, np.linalg.LinAlgError) as error:
-        raise _no_minimum(f"no curve fits the free energy ({error})") from None
+    except RunError as error:
+        raise _no_minimum(f"no curve fits the free energy ({error.__cause__})") from None
     return _read(qha, energies, config, lattices)
 
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from groundstate.atoms import RunError, StructureError, System
+from groundstate.atoms import GroundstateError, RunError, StructureError, System
 
 EXTRA = {"spglib": "phonons", "phonopy": "phonons", "seekpath": "phonons", "phono3py": "conductivity"}
 
@@ -73,7 +73,18 @@ def optional(name: str, purpose: str) -> ModuleType:
 
 @contextmanager
 def library() -> Iterator[None]:
-    """Calls into spglib, seekpath, phonopy and phono3py: their hints to their own callers are not for our users."""
+    """Calls into spglib, seekpath, phonopy and phono3py: their hints to their own callers are not for our users, and
+    what they raise about one structure becomes the refusal of that structure.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        try:
+            yield
+        except (GroundstateError, ImportError):
+            raise
+        except Exception as error:  # each of these packages has a tree of exceptions of its own, and plain ones
+            raise RunError(
+                "E-LIBRARY",
+                f"the package that does the symmetry or the lattice dynamics failed: {type(error).__name__}: {error}",
+                fix="look at the structure; another symmetry_tolerance often helps",
+            ) from error

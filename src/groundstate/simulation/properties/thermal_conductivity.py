@@ -8,7 +8,7 @@ Checked: tests/simulation/properties/test_thermal_conductivity.py
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,10 @@ from groundstate.simulation.properties import lattice as dynamics
 from groundstate.simulation.properties.batches import Found, evaluate_all
 from groundstate.simulation.properties.ground_state import minima, outcomes
 from groundstate.simulation.properties.modes import imaginary_modes
-from groundstate.simulation.properties.outcome import Outcome
+from groundstate.simulation.properties.outcome import Outcome, asked
 from groundstate.simulation.properties.phonons import PhononConfig, refused_modes, supercell_for
 from groundstate.simulation.properties.spectrum import bands_of
 from groundstate.simulation.properties.symmetry import library, optional
-from groundstate.simulation.relaxation import RelaxConfig
 
 CONVERGED = 0.1
 """Relative change of κ between the two meshes above which the mesh is not converged."""
@@ -93,18 +92,12 @@ def thermal_conductivity(
     config = config or ConductivityConfig()
     optional("phono3py", "thermal conductivity")
     harmonic = config.phonons
-    made_by = identity("thermal_conductivity", potential.fingerprint(), asdict(config))
+    made_by = identity("thermal_conductivity", potential.fingerprint(), asked(config))
     folder = nullcontext(None) if output is None else run_folder(Path(output), made_by)
     with folder as run:
-        relaxation = RelaxConfig(
-            cell="full" if harmonic.relax_first else "fixed",
-            force_tolerance=harmonic.force_tolerance if harmonic.relax_first else 10.0,
-            max_steps=harmonic.max_steps,
-            max_atoms_per_batch=harmonic.max_atoms_per_batch,
-        )
         where = None if run is None else run.path / "start"
         starts = minima(
-            system, potential, relaxation, "thermal conductivity", allow=allow, output=where, progress=progress
+            system, potential, harmonic.relaxation, "thermal conductivity", allow=allow, output=where, progress=progress
         )
         prepared: dict[int, Any] = {}
         structures: list[System] = []
