@@ -78,14 +78,16 @@ def markdown(records: dict[str, dict[str, Any]]) -> str:
         f" weights of seed {SEED}), with the screened nuclear repulsion; public models are as published. A cell holds"
         " the worst deviation and the tolerance in the unit of the law; repulsion counts element pairs with a hole."
         " What each law says and where its tolerance comes from stands in `groundstate.laws`. A model in another"
-        " process is held to float32 or float64 by the noise of its forces.",
+        " process is held to float32 or float64 by the noise of its forces; trajectories are tried where they take"
+        " minutes, not hours.",
         "",
         "| law | unit | " + " | ".join(columns) + " |",
         "|---|---|" + "---|" * len(columns),
     ]
     for law in LAWS:
         results = [column.get(law) for column in columns.values()]
-        units = dict.fromkeys(result.unit for result in results if result is not None and result.unit)
+        said = [unit for result in results if result is not None for unit in result.unit.split(", ") if unit]
+        units = dict.fromkeys(said)
         lines.append(f"| {law} | {', '.join(units)} | " + " | ".join(_cell(result) for result in results) + " |")
     lines += ["", "| model | identity | examined with |", "|---|---|---|"]
     for name, record in records.items():

@@ -1,5 +1,6 @@
 """Names that mean one thing for ever, and files that run no code."""
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -20,8 +21,8 @@ ID = "chgnet-0.3.0@d14ab7c0f093"
 
 
 def _table() -> dict[str, Any]:
-    text = files("groundstate.zoo").joinpath("cards.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)["chgnet-0.3.0"]
+    text = files("groundstate.zoo").joinpath("cards/chgnet-0.3.0.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
 
 
 @pytest.mark.parametrize("name", ["chgnet", "chgnet-0.3.0", ID])
@@ -51,15 +52,43 @@ def test_every_card_is_keyed_by_name_and_version_and_is_plain_data() -> None:
         plain = card.as_dict()
         assert plain["id"] == card.id
         assert plain["licence"]
-        assert "doi:" in plain["citation"]
-        assert all(isinstance(value, str | int | list | dict) for value in plain.values())
+        assert any(word in plain["citation"] for word in ("doi:", "arXiv:", "https://"))
+        assert all(isinstance(value, str | int | float | list | dict) for value in plain.values())
+        json.dumps(plain)
+        assert f"{key}.toml" in {entry.name for entry in files("groundstate.zoo").joinpath("cards").iterdir()}
+
+
+def test_ids_carry_a_hash_exactly_where_one_is_known() -> None:
+    for card in zoo.cards().values():
+        assert ("@" in card.id) == card.weights.pinned
+        assert bool(zoo.recorded_as(card.key)) == card.weights.pinned
+    assert not zoo.resolve("mace-mp-0").weights.pinned
+
+
+def test_cards_are_chosen_by_licence_elements_and_charge() -> None:
+    assert {card.commercial for card in zoo.chosen(commercial=True)} == {"yes"}
+    names = {card.name for card in zoo.chosen(elements=["Mg", "O"])}
+    assert {"chgnet", "7net-0", "mace-mpa-0"} <= names
+    assert not names & {"aimnet2", "orb-v3-direct"}  # one has no magnesium, the other states no elements
+    assert {"aimnet2", "uma-s-1p1-omol"} <= {card.name for card in zoo.chosen(charge=True)}
+    assert "chgnet" not in {card.name for card in zoo.chosen(charge=True)}
+
+
+def test_what_may_not_be_used_commercially_says_so() -> None:
+    assert zoo.resolve("mace-off23").commercial == "no"
+    assert zoo.resolve("uma-s-1p1-omat").commercial == "see licence"
+    assert zoo.resolve("orb-v3-direct").conservative is False
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"licence": ""},
-        {"weights_sha256": "d14ab7c0f093"},
+        {"weights": {"source": "package", "files": [{"name": "a", "sha256": "d14ab7c0f093"}]}},
+        {"weights": {"source": "somewhere", "files": [{"name": "a"}]}},
+        {"weights": {"source": "package", "files": [{"name": "a", "hash": "0"}]}},
+        {"commercial": "perhaps"},
+        {"precisions": ["float16"]},
         {"conditions": {"charge": "ignores"}},
         {"conditions": {"charge": "maybe", "multiplicity": "ignores", "theory": "ignores"}},
         {"licence_text": "BSD"},

@@ -49,6 +49,7 @@ class Allowances:
     close_atoms: bool = False
     ignored_charge: bool = False
     ignored_multiplicity: bool = False
+    direct_forces: bool = False
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,19 @@ IgnoreCharge = Annotated[bool, typer.Option("--ignore-charge", help="Let a charg
 IgnoreMultiplicity = Annotated[
     bool, typer.Option("--ignore-multiplicity", help="Let a spin-blind model answer all the same.")
 ]
+AllowDirectForces = Annotated[
+    bool, typer.Option("--allow-direct-forces", help="Constant energy with forces that are no derivative of one.")
+]
 FixedAtoms = Annotated[
     str, typer.Option("--fixed-atoms", help="Atoms that do not move, from 0: '0,3-7'. The same in every structure.")
 ]
 
 
-def allowances(close: bool, charge: bool, multiplicity: bool) -> Allowances:
+def allowances(close: bool, charge: bool, multiplicity: bool, direct_forces: bool = False) -> Allowances:
     """Refusals lifted on the command line."""
-    return Allowances(close_atoms=close, ignored_charge=charge, ignored_multiplicity=multiplicity)
+    return Allowances(
+        close_atoms=close, ignored_charge=charge, ignored_multiplicity=multiplicity, direct_forces=direct_forces
+    )
 
 
 def refuse_report(report: Path | None) -> None:

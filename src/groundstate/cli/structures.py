@@ -173,6 +173,7 @@ def md(
     allow_close: opt.AllowClose = False,
     ignore_charge: opt.IgnoreCharge = False,
     ignore_multiplicity: opt.IgnoreMultiplicity = False,
+    allow_direct_forces: opt.AllowDirectForces = False,
     as_json: opt.Json = False,
 ) -> int:
     """Molecular dynamics at constant energy, temperature or pressure, with a watchdog.
@@ -190,7 +191,7 @@ def md(
             batch,
             loaded,
             fixed_atoms=opt.atom_mask(fixed_atoms, batch),
-            allow=opt.allowances(allow_close, ignore_charge, ignore_multiplicity),
+            allow=opt.allowances(allow_close, ignore_charge, ignore_multiplicity, allow_direct_forces),
             output=folder,
             progress=progress,
             steps=steps,

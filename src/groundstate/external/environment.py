@@ -74,7 +74,7 @@ class Environment:
                 "E-ENVIRONMENT-MISSING",
                 f"{self.name} is not installed",
                 why="it runs in an environment of its own, so that its requirements clash with nothing",
-                fix=f"groundstate models install {self.name}; or name an interpreter that has it in {self.variable}",
+                fix=f"run `groundstate models install {self.name}`, or name an interpreter in {self.variable}",
             )
         return str(self.record()["python"])
 

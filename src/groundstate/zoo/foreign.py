@@ -12,7 +12,9 @@ from groundstate.zoo.weights import located
 _VACUUM = 2.0
 """Å beyond the cutoff that keep images of an open structure apart."""
 _FAR = 20.0
-"""Å; taken for the cutoff of a model that states none."""
+"""Å; vacuum around open structures for a model that states no cutoff."""
+_USUAL = 6.0
+"""Å; said to be the cutoff of a model that states none: here only our own unused neighbour lists depend on it."""
 
 
 def external_model(card: Card, precision: str | None = None) -> ExternalPotential:
@@ -37,16 +39,15 @@ def external_model(card: Card, precision: str | None = None) -> ExternalPotentia
         "sees": [name for name in ("charge", "multiplicity") if card.conditions[name] != "ignores"],
     }
     worker = Worker(DRIVER, settings, python=python, name=card.name)
-    cutoff = card.cutoff or _FAR
     return ExternalPotential(
         worker,
         description(card, chosen, digest),
         domain=card.domain if card.elements else _domain_of(card, worker),
-        cutoff=cutoff,
+        cutoff=card.cutoff or _USUAL,
         theories=(card.theory,),
         provides=frozenset(card.outputs),
         conservative=card.conservative,
-        vacuum=cutoff + _VACUUM if runs.boxed else None,
+        vacuum=(card.cutoff or _FAR) + _VACUUM if runs.boxed else None,
     )
 
 
@@ -79,7 +80,7 @@ def ase_calculator(name: str) -> ExternalPotential:
     arguments = dict(_argument(part) for part in query.split("&") if part)
     worker = Worker(DRIVER, {"maker": maker, "arguments": arguments}, name=maker)
     described = {"kind": "ase", "calculator": maker, "arguments": arguments}
-    return ExternalPotential(worker, described, domain=Domain(), cutoff=_FAR)
+    return ExternalPotential(worker, described, domain=Domain(), cutoff=_USUAL)
 
 
 def _argument(part: str) -> tuple[str, Any]:

@@ -37,7 +37,7 @@ def state(card: Card) -> State:
         return State("ready") if there else State("not installed", card.install)
     runs = family(card.family)
     if not runs.environment.installed:
-        return State("not installed", f"groundstate models install {card.name}")
+        return State("not installed", f"run `groundstate models install {card.name}`")
     if all(path.is_file() for path in weights.paths(card, runs.environment.python)):
         return State("ready")
     return State("weights missing", weights.how_to_get(card))

@@ -93,13 +93,13 @@ def how_to_get(card: Card) -> str:
     """What a person does to have the weights, with or without a network."""
     weights, folder = card.weights, models_folder() / card.key
     if weights.source == "package":
-        return f"groundstate models install {card.name} --reinstall: the package that carries them is damaged"
+        return f"run `groundstate models install {card.name} --reinstall`: the package that carries them is damaged"
     names = ", ".join(f"{f.name} ({f.url})" if f.url else f.name for f in weights.files)
-    steps = f"groundstate models install {card.name}; or without a network: get {names}"
+    steps = f"run `groundstate models install {card.name}`, or without a network: get {names}"
     if weights.source == "request":
         steps = f"accept the terms at {weights.page}, get {names} there"
     one = len(weights.files) == 1
-    offered = f"groundstate models install {card.name} --offline-file FILE" if one else "copy them there"
+    offered = f"`groundstate models install {card.name} --offline-file FILE`" if one else "copy them there"
     return f"{steps}, and put it into {folder} ({offered})"
 
 

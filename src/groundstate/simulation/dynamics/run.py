@@ -19,6 +19,7 @@ from groundstate.potentials import Potential
 from groundstate.simulation.dynamics import integrate
 from groundstate.simulation.dynamics.checkpoints import Ended, growing_files, restore, save
 from groundstate.simulation.dynamics.config import MDConfig
+from groundstate.simulation.dynamics.conservation import refuse_direct_forces
 from groundstate.simulation.dynamics.samples import COLUMNS, Samples
 from groundstate.simulation.dynamics.state import MDState
 from groundstate.simulation.dynamics.velocities import kinetic_energy
@@ -88,6 +89,7 @@ def run_md(
     fixed = no_atoms(system) if fixed_atoms is None else fixed_atoms
     check_fixed(system, fixed)
     _check_options(system, config, velocities)
+    refuse_direct_forces(potential, config.ensemble, allow)
     keys = input_keys(system, fixed)
     if velocities is not None:
         keys.append(hashlib.sha256(velocities.detach().cpu().contiguous().numpy().tobytes()).hexdigest())

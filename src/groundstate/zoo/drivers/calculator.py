@@ -1,8 +1,9 @@
 """Serves any ASE calculator; runs in the interpreter of its package and imports nothing of groundstate.
 
-settings   `sees`: which of `charge` and `multiplicity` the model reads; others are not passed on, for a package may take
-           them for something else · `maker`: the Python file of a family beside this one, or `module:factory` importable there; the rest is what
-           it is made from. A file has `make(settings) -> (calculator, facts)`; a factory is called with `arguments`.
+settings   `maker`: the Python file of a family beside this one, with `make(settings) -> (calculator, facts)`, or
+           `module:factory` importable there, called with `arguments`
+           `sees`: which of `charge` and `multiplicity` the model reads; the others are not passed on, because a package
+           may take them for something else
 One structure that fails becomes its own refusal. Quantities, units and signs are those of ASE, which are ours but for
 the names and the order of the stress.
 """
@@ -55,9 +56,10 @@ def answer(calculator: Any, atoms: ase.Atoms, want: "list[str]") -> "dict[str, A
     found: dict[str, Any] = {}
     for name in want:
         value = np.asarray(calculator.get_property(NAMES.get(name, name), atoms), dtype=np.float64)
-        found[name] = voigt_6_to_full_3x3_stress(value) if name == "stress" and value.shape == (6,) else value
-    found["energy"] = np.asarray(found["energy"]).reshape(()) if "energy" in found else found.get("energy")
-    return {name: value for name, value in found.items() if value is not None}
+        if name == "stress" and value.shape == (6,):
+            value = voigt_6_to_full_3x3_stress(value)
+        found[name] = value.reshape(()) if name == "energy" else value
+    return found
 
 
 def start(settings: "dict[str, Any]") -> Any:

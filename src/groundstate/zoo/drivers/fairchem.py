@@ -1,5 +1,5 @@
 # mypy: disable-error-code="import-not-found"
-"""UMA and eSEN by fairchem's own calculator. settings: `file` the checkpoint, `task` the level of theory it answers at."""
+"""UMA and eSEN by fairchem's own calculator. settings: `file` the checkpoint, `task` its level of theory."""
 
 from importlib.metadata import version
 from typing import Any
