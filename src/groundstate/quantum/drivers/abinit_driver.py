@@ -87,7 +87,7 @@ def _attempt(structure: Arrays, want: set[str], settings: Arrays) -> Arrays | Ex
             folder = Path(place)
             response = bool(want & RESPONSE)
             (folder / "run.abi").write_text(_input(structure, folder, settings, response))
-            output = _run(["abinit", "run.abi"], folder, "run.abo")
+            output = _run(folder)
             if "was not enough" in output or "not enough SCF cycles" in output:
                 return NotConvergedError(f"not converged in {settings['max_cycles']} cycles")
             found = _ground_state(output, len(structure["numbers"]))
@@ -103,16 +103,23 @@ def _attempt(structure: Arrays, want: set[str], settings: Arrays) -> Arrays | Ex
         return error
 
 
-def _run(words: list[str], folder: Path, result: str) -> str:
+def _run(folder: Path) -> str:
+    """What abinit writes for `run.abi`; its first complaint where it stops before the end."""
     done = subprocess.run(
-        words, cwd=folder, capture_output=True, text=True, errors="replace", check=False, preexec_fn=_end_with_parent
+        ["abinit", "run.abi"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        preexec_fn=_end_with_parent,
     )
-    path = folder / result
+    path = folder / "run.abo"
     output = path.read_text(errors="replace") if path.exists() else ""
     errors = re.findall(r"--- !(?:ERROR|BUG).*?\.\.\.", done.stdout + output, re.S)
-    if errors or done.returncode != 0 or ("Calculation completed" not in done.stdout + output and words[0] == "abinit"):
+    if errors or done.returncode != 0 or "Calculation completed" not in done.stdout + output:
         said = " ".join((errors[0] if errors else done.stderr or done.stdout[-300:]).split())
-        raise RuntimeError(f"{words[0]} stopped: {said[:400]}")
+        raise RuntimeError(f"abinit stopped: {said[:400]}")
     return output
 
 
