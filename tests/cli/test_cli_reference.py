@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+import groundstate as gs
+from groundstate.atoms import OptionError
 from groundstate.cli import main
 from groundstate.data import read
+from groundstate.quantum import ASE
 
 COPPER = """4
 Lattice="3.61 0 0 0 3.61 0 0 0 3.61" Properties=species:S:1:pos:R:3 pbc="T T T"
@@ -62,6 +65,17 @@ def test_refusals_have_their_codes(run, file):
     code, out, err = run("label", file, "--engine", "xtb", "--json")
     assert code == 1
     assert json.loads(out)["structures"][0]["reason"] == "E-NOT-A-MOLECULE"
+
+
+def test_the_python_door_takes_a_name_with_settings_or_an_engine(file):
+    (first, _), (second, _) = (
+        gs.label(file, "ase", method="EMT", factory="ase.calculators.emt:EMT"),
+        gs.label(file, ASE("ase.calculators.emt:EMT", "EMT")),
+    )
+    assert first.theory == second.theory
+    assert float(first.values["energy"]) == float(second.values["energy"])
+    with pytest.raises(OptionError, match="E-OPTION-CONFLICT"):
+        gs.label(file, ASE("ase.calculators.emt:EMT", "EMT"), method="PBE")
 
 
 def test_a_model_is_checked(run, file, tmp_path):

@@ -69,6 +69,16 @@ def test_pseudopotentials_must_be_there(tmp_path):
 
 
 @installed
+def test_a_calculation_that_does_not_converge_is_a_failed_label():
+    engine = Abinit("LDA", cutoff_Ha=10.0, k_mesh=(1, 1, 1), max_cycles=2, allow_coarse=True)
+    crystals = [from_ase(bulk("MgO", "rocksalt", 4.212)), from_ase(bulk("CsI", "cesiumchloride", 4.5))]
+    with Reference(engine, want=("energy",)) as reference:
+        unconverged, unknown = reference.compute(crystals)
+    assert unconverged.problem.code == "E-SCF-NOT-CONVERGED"
+    assert unknown.problem.code == "E-PSEUDOPOTENTIALS"
+
+
+@installed
 @pytest.mark.slow
 def test_magnesium_oxide_by_lda():
     engine = Abinit(

@@ -5,6 +5,7 @@ from typing import Any
 
 from groundstate import quantum
 from groundstate.api.sources import File, Source, load, systems
+from groundstate.atoms import OptionError
 from groundstate.quantum import Engine, Label, Reference, Verification, verify
 from groundstate.simulation import Callback, Progress, silent
 
@@ -60,7 +61,16 @@ def check(
 
 
 def _engine(named: "str | Engine", options: Mapping[str, Any]) -> Engine:
-    return quantum.engine(named, options) if isinstance(named, str) else named
+    if isinstance(named, str):
+        return quantum.engine(named, options)
+    if options:
+        raise OptionError(
+            "E-OPTION-CONFLICT",
+            f"settings ({', '.join(options)}) were given beside a finished engine",
+            why="they would be ignored",
+            fix="give them to the engine, or name it: 'gpaw'",
+        )
+    return named
 
 
 def _steps(progress: Callback) -> Any:

@@ -5,6 +5,7 @@ forces agree. Checked: tests/quantum/test_ase_engine.py
 """
 
 import importlib
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import ase
@@ -44,7 +45,7 @@ class AnyCalculator:
         except (ImportError, AttributeError) as error:
             raise NoFactoryError(f"'{settings['factory']}' cannot be imported ({error})") from error
         self.settings = settings
-        self.facts = {"version": f"ase {ase.__version__}"}
+        self.facts = {"version": _versions(module)}
 
     def __call__(self, structures: list[Arrays], want: list[str]) -> list[Arrays | Exception]:
         return [_attempt(structure, want, self.factory, self.settings["keywords"]) for structure in structures]
@@ -53,6 +54,16 @@ class AnyCalculator:
 def start(settings: dict[str, Any]) -> AnyCalculator:
     """What `external/worker.py` asks of a driver."""
     return AnyCalculator(settings)
+
+
+def _versions(module: str) -> str:
+    """ASE's version, and that of the package the factory comes from where it is another."""
+    package = module.partition(".")[0]
+    try:
+        own = "" if package == "ase" else f"{package} {version(package)}, "
+    except PackageNotFoundError:
+        own = f"{package}, "
+    return f"{own}ase {ase.__version__}"
 
 
 def _attempt(structure: Arrays, want: list[str], factory: Any, keywords: Arrays) -> Arrays | Exception:
