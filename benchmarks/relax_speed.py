@@ -74,7 +74,7 @@ def main() -> int:
     python = python_of(folder, "mace")
     mace = zoo.load(converted(folder, python, "medium", options.dtype))
     pair = Model(None, {}, {"morse": Morse()}, description={"kind": "benchmark-morse"})
-    crystals = starts(options, pair)
+    crystals = starts(options, pair, mace.domain.elements or frozenset())
     config = RelaxConfig(force_tolerance=options.tolerance, cell="full", max_steps=options.steps)
 
     ours, our_time, our_wall = relaxed_here(crystals, Sum([mace, pair]), config)
@@ -94,10 +94,11 @@ def main() -> int:
     return 0
 
 
-def starts(options: argparse.Namespace, pair: Potential) -> list[ase.Atoms]:
+def starts(options: argparse.Namespace, pair: Potential, elements: frozenset[int]) -> list[ase.Atoms]:
     """Crystals near a minimum of the pair potential, those that have one without changing beyond recognition."""
     given = ase.io.read(options.file, ":") if options.file else small_crystals() * (1 + options.count // 10)
-    small = [atoms for atoms in given if 2 <= len(atoms) <= options.largest and atoms.pbc.all()]
+    known = [atoms for atoms in given if elements.issuperset(atoms.numbers.tolist()) and atoms.pbc.all()]
+    small = [atoms for atoms in known if 2 <= len(atoms) <= options.largest]
     # Twice as many, since some collapse under a potential that knows no ions.
     chosen = small[:: max(1, len(small) // (2 * options.count))][: 2 * options.count]
     config = RelaxConfig(force_tolerance=0.01, cell="full", max_steps=300, max_volume_change=3.0)

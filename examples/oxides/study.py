@@ -1,6 +1,6 @@
 """Two oxides from a file to a fine-tuned potential and a report.
 
-    python examples/oxides/study.py --output demo
+    python examples/oxides/study.py --output demo [--quick]
 
 Relaxes MgO and SrTiO3 with a universal model, heats SrTiO3, compares the model with 53 density functional calculations
 of MgO, teaches it the difference on 10, 20 and 40 of them, and compares again on 13 it never saw. Runs offline on two
@@ -13,7 +13,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,28 @@ PBE = gs.LevelOfTheory(
     code="GPAW 26.7.0",
     energy_zero="isolated reference atoms, frozen cores",
 )
-SIZES = (10, 20, 40)
 CPU_SECONDS_PER_LABEL = 11.6
 """Of one core, for the labels in mgo_pbe.extxyz."""
 RECIPE = load_recipe(HERE.parent.parent / "recipes" / "mgo_finetune.toml")
-EPOCHS = {10: 400, 20: 250, 40: 150}
-"""About the same time for each."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is computed: passes over the data by number of labels (about the same time for each), steps, DFT."""
+
+    epochs: Mapping[int, int]
+    md_steps: int
+    dft: bool
+
+    @property
+    def most(self) -> int:
+        """The largest number of labels."""
+        return max(self.epochs)
+
+
+FULL = Effort({10: 400, 20: 250, 40: 150}, 100, dft=True)
+QUICK = Effort({10: 8}, 4, dft=False)
+"""Every part of it, nothing of its accuracy: seconds."""
 console = Console()
 
 
@@ -50,7 +67,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--output", type=Path, default=Path("demo"), help="folder for everything that is made")
     arguments.add_argument("--model", default="chgnet", help="universal model to start from")
+    arguments.add_argument("--quick", action="store_true", help="every part of it in seconds; its numbers mean nothing")
     output = arguments.parse_args()
+    effort = QUICK if output.quick else FULL
     folder: Path = output.output
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
@@ -58,12 +77,12 @@ def main() -> None:
     model = gs.load(output.model)
     console.print(f"Universal model: [bold]{model.id}[/bold]")
     relaxed = relax(model, folder)
-    trajectory = heat(model, relaxed[1].system, folder)
+    trajectory = heat(model, relaxed[1].system, folder, effort)
     labels = gs.read(HERE / "mgo_pbe.extxyz", theory=PBE)
     console.print(labels.report.as_text())
-    learners, unseen = teach(model, labels.records, folder)
-    live = live_point(labels.records)
-    page = report(model, relaxed, trajectory, learners, unseen, live, time.perf_counter() - start)
+    learners, unseen = teach(model, labels.records, folder, effort)
+    live = live_point(labels.records) if effort.dft else {"run": False, "text": "DFT point not run in a quick study."}
+    page = report(model, relaxed, trajectory, learners, unseen, live, effort, time.perf_counter() - start)
     path = page.write(folder / "report.html")
     summary(learners)
     console.print(f"\nReport: [bold]{path}[/bold]   ({time.perf_counter() - start:.0f} s)")
@@ -86,14 +105,14 @@ def relax(model: LoadedModel, folder: Path) -> list[Any]:
     return results
 
 
-def heat(model: LoadedModel, relaxed: gs.System, folder: Path) -> Any:
-    """100 steps of SrTiO3, 40 atoms, at 300 K."""
+def heat(model: LoadedModel, relaxed: gs.System, folder: Path, effort: Effort) -> Any:
+    """Steps of SrTiO3, 40 atoms, at 300 K."""
     supercell = from_ase(to_ase(relaxed)[0].repeat((2, 2, 2)))
     with progress_bar("SrTiO3 at 300 K") as progress:
         (result,) = gs.md(
             supercell,
             model,
-            steps=100,
+            steps=effort.md_steps,
             timestep_fs=1.0,
             temperature_K=300.0,
             ensemble="langevin",
@@ -107,7 +126,7 @@ def heat(model: LoadedModel, relaxed: gs.System, folder: Path) -> Any:
 
 
 def teach(
-    model: LoadedModel, records: Sequence[Record], folder: Path
+    model: LoadedModel, records: Sequence[Record], folder: Path, effort: Effort
 ) -> tuple[dict[str, dict[int, Any]], list[Record]]:
     """Errors on unseen frames of the universal model, of it corrected, of a model from scratch, by labels used.
 
@@ -124,12 +143,12 @@ def teach(
         "fine-tuned": {},
         "scratch": {},
     }
-    for size in SIZES:
+    for size, epochs in effort.epochs.items():
         chosen = pool[:size]
         held_out = chosen[4::5]
         taught = [record for i, record in enumerate(chosen) if i % 5 != 4]
         console.print(f"Learning from {size} labels ({len(taught)} to fit, {len(held_out)} to choose the best weights)")
-        options = {**RECIPE.train.as_dict(), "epochs": EPOCHS[size], "progress": True, "model": RECIPE.model}
+        options = {**RECIPE.train.as_dict(), "epochs": epochs, "progress": True, "model": RECIPE.model}
         tuned = gs.finetune(model, taught, held_out, folder / f"finetune-{size}", **options)
         scratch = gs.train(taught, held_out, folder / f"scratch-{size}", **options)
         learners["fine-tuned"][size] = judge(gs.load(tuned.path), unseen, equilibrium)
@@ -225,19 +244,22 @@ def report(
     learners: dict[str, dict[int, Any]],
     unseen: Sequence[Record],
     live: dict[str, Any],
+    effort: Effort,
     seconds: float,
 ) -> Page:
     """The page: result first, then how."""
     before = learners["universal"][0]["rmse"]
-    after = {name: 1000 * learners[name][SIZES[-1]]["rmse"]["forces"] for name in ("fine-tuned", "scratch")}
+    after = {name: 1000 * learners[name][effort.most]["rmse"]["forces"] for name in ("fine-tuned", "scratch")}
     page = Page(
         "MgO and SrTiO3: from a universal model to one's own",
         lead=f"Force error on {len(unseen)} unseen configurations of MgO: {1000 * before['forces']:.0f} meV/Å for "
-        f"{model.id}; with {SIZES[-1]} DFT labels {after['fine-tuned']:.0f} when it is fine-tuned and "
+        f"{model.id}; with {effort.most} DFT labels {after['fine-tuned']:.0f} when it is fine-tuned and "
         f"{after['scratch']:.0f} for a small model of one's own from scratch.",
     )
-    final = learners["fine-tuned"][SIZES[-1]]
-    shown = {"universal": learners["universal"][0], "fine-tuned": final, "scratch": learners["scratch"][SIZES[-1]]}
+    if effort is QUICK:
+        page.text("A quick study: every part of it was run, nothing was learnt. Its errors mean nothing.", note=True)
+    final = learners["fine-tuned"][effort.most]
+    shown = {"universal": learners["universal"][0], "fine-tuned": final, "scratch": learners["scratch"][effort.most]}
     panels = {
         label: {who: judged["values"][name] for who, judged in shown.items()}
         for name, label in (("energy", "ΔE (eV/atom)"), ("forces", "force (eV/Å)"), ("stress", "stress (eV/Å³)"))
@@ -246,7 +268,7 @@ def report(
         label: {who: {"pbe": pair[0].tolist(), "model": pair[1].tolist()} for who, pair in series.items()}
         for label, series in panels.items()
     }
-    page.figure(parity(panels), f"Unseen MgO configurations against PBE: before, and after {SIZES[-1]} labels", data)
+    page.figure(parity(panels), f"Unseen MgO configurations against PBE: before, and after {effort.most} labels", data)
     page.table(COLUMNS, error_rows(learners), caption="RMSE on the unseen configurations")
     page.heading("What accuracy costs")
     minutes = {

@@ -14,8 +14,8 @@ from ase.build import bulk, fcc100
 from broken_potentials import with_fault
 from groundstate import api
 from groundstate.api.parity import PathResult
-from groundstate.api.ways import PATHS, Asked, original, single
-from groundstate.atoms import Geometry, GroundstateError, System
+from groundstate.api.ways import Asked, every_way, original, single
+from groundstate.atoms import Allowances, Geometry, GroundstateError, System
 from groundstate.cli import main
 from groundstate.data import from_ase, to_ase, write
 from groundstate.data.record import Record
@@ -126,6 +126,15 @@ def test_what_the_model_refuses_is_listed_and_options_are_checked() -> None:
         original(Path("a.model"), sys.executable, trust_pickle=False)
 
 
+def test_refusals_that_are_lifted_are_lifted_on_every_path() -> None:
+    charged = cluster().replace(charge=torch.tensor([1.0], dtype=torch.float64))
+    with pytest.raises(GroundstateError, match="E-NOTHING-LEFT"):
+        api.parity(charged, small())
+    found = api.parity(charged, small(), allow=Allowances(ignored_charge=True))
+    assert found.passed
+    assert by_name(found)["batched"].structures == 1
+
+
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint.save(small(dtype="float32"), tmp_path / "m.safetensors")
     write(tmp_path / "a.extxyz", [Record(crystal()), Record(cluster())])
@@ -136,7 +145,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["passed"] is True
     twin = json.loads((tmp_path / "p.json").read_text())
     assert "paths give the numbers" in twin["lead"]
-    assert [row[0] for row in twin["sections"][0]["rows"]] == list(PATHS)
+    assert [row[0] for row in twin["sections"][0]["rows"]] == list(every_way())
     with pytest.raises(SystemExit) as ended:
         main([*words, "--tolerance-forces", "1e-15"])
     assert ended.value.code == 1

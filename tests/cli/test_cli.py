@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,10 @@ def test_every_verb_has_help(run: Run) -> None:
             ("E-TIMESTEP", "fs"),
         ),
         (("laws", "MODEL", "--only", "rotatoin"), 2, ("E-LAW-UNKNOWN", "rotation")),
+        (("drive", EXAMPLES / "MgO.cif", "--model", "MODEL", "--port", "1"), 2, ("E-PROTOCOL-UNNAMED", "--ipi")),
+        (("drive", EXAMPLES / "MgO.cif", "--model", "MODEL", "--ipi"), 2, ("E-ADDRESS", "--unix")),
+        (("parity", EXAMPLES / "MgO.cif", "--reference-python", "python"), 2, ("E-OPTION-CONFLICT", "--reference")),
+        (("models", "compare", EXAMPLES / "MgO.cif", "--models", "MODEL"), 2, ("E-COMPARE-ONE", "two models")),
     ],
 )
 def test_refusals(run: Run, model: Path, words: tuple[str | Path, ...], code: int, says: tuple[str, ...]) -> None:
@@ -157,6 +162,51 @@ def test_relax_and_md_leave_results_and_a_report(run: Run, model: Path, tmp_path
     assert (tmp_path / "md" / "report.html").exists()
 
 
+def page_of(path: Path) -> dict[str, Any]:
+    """The JSON twin of a page that is complete in itself."""
+    text = path.read_text()
+    assert "<link" not in text
+    assert "src=" not in text
+    twin: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+    assert twin["lead"].endswith("."), "a result in a sentence"
+    return twin
+
+
+def facts_of(twin: dict[str, Any]) -> dict[str, Any]:
+    (facts,) = [section["facts"] for section in twin["sections"] if section["kind"] == "facts"]
+    return dict(facts)
+
+
+def test_report_is_an_option_of_every_verb_that_computes(run: Run, model: Path, tmp_path: Path) -> None:
+    mgo, named = EXAMPLES / "MgO.cif", ("--model", model)
+    dynamics = ("md", mgo, *named, "--steps", "20", "--temperature-K", "50", "--timestep-fs", "0.5")
+    verbs: dict[str, tuple[str | Path, ...]] = {
+        "predict": ("predict", mgo, EXAMPLES / "SrTiO3.cif", *named, "--want", "energy,forces,stress"),
+        "relax": ("relax", mgo, *named, "--cell", "full", "--max-steps", "3"),
+        "md": dynamics,
+        "evaluate": ("evaluate", EXAMPLES / "mgo_pbe.extxyz", *named),
+    }
+    for verb, words in verbs.items():
+        code, _, err = run(*words, "--report", tmp_path / f"{verb}.html")
+        assert code in (0, 1), err
+        twin = page_of(tmp_path / f"{verb}.html")
+        assert {"table", "figure", "facts"} <= {section["kind"] for section in twin["sections"]}
+        facts = facts_of(twin)
+        assert facts["model"].startswith("mace@")
+        assert facts["precision"] == "float64"
+        assert any(name.startswith("input ") for name in facts)
+        code, _, err = run(*words, "--report", tmp_path / f"{verb}.html")
+        assert code == 7, "what is there is not replaced"
+        assert "E-OUTPUT-EXISTS" in err
+    assert page_of(tmp_path / "predict.html")["lead"].startswith("1 of 2 structures have an answer")
+    pictured = page_of(tmp_path / "relax.html")["sections"][0]["data"]
+    assert next(iter(pictured)) == "MgO.cif, given"
+    assert len(pictured) == 2
+    for verb in ("doctor", "models"):
+        assert run(verb, "--report", tmp_path / f"{verb}.html")[0] == 0
+        page_of(tmp_path / f"{verb}.html")
+
+
 def test_train_then_finetune_then_evaluate(run: Run, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
@@ -169,6 +219,9 @@ def test_train_then_finetune_then_evaluate(run: Run, tmp_path: Path) -> None:
     assert "forces" in err, "the label table is printed before training"
     trained = json.loads(out)
     assert Path(trained["model"]).exists()
+    twin = page_of(tmp_path / "a" / "report.html")
+    assert twin["lead"].startswith("Validation RMSE: energy")
+    assert "input mgo_pbe.extxyz" in facts_of(twin)
     words = ("--recipe", recipe, "--epochs", "2", "--output", tmp_path / "b", "--model", trained["model"])
     code, out, err = run("finetune", data, *words)
     assert code == 0, err
@@ -190,4 +243,4 @@ def test_models_doctor_and_laws(run: Run, model: Path, tmp_path: Path) -> None:
     code, out, _ = run("laws", model, "--only", "rotation,permutation", "--report", tmp_path / "laws.html", "--json")
     assert code == 0
     assert [row["verdict"] for row in json.loads(out)["laws"]] == ["pass", "pass"]
-    assert (tmp_path / "laws.html").exists()
+    assert page_of(tmp_path / "laws.html")["lead"] == "2 of 2 laws that apply are kept."

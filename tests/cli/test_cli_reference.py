@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_labels_are_left_with_their_theory_and_a_report(run, file, tmp_path):
     folder = tmp_path / "labels"
-    words = ("label", file, *EMT, "--output", folder, "--processes", "2", "--report", "--json")
+    words = ("label", file, *EMT, "--output", folder, "--processes", "2", "--json")
     code, out, err = run(*words)
     assert code == 0, err
     record = json.loads(out)

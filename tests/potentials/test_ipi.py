@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from groundstate import api
 from groundstate.atoms import GroundstateError
-from groundstate.data import from_ase
-from groundstate.potentials import Potential, evaluate
+from groundstate.cli import main
+from groundstate.data import Record, from_ase, to_ase, write
+from groundstate.potentials import Potential, checkpoint, evaluate
 from groundstate.potentials.adapters.ipi import Address, Driven, drive
-from small_mace import small
+from small_mace import crystal, small
 from toys import lennard_jones
 
 
@@ -159,3 +160,27 @@ def test_refusals() -> None:
             connection.close()
         assert driving.error is not None, code
         assert code in str(driving.error)
+
+
+def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command drives ASE's server: from a file, with a model file, to the end."""
+    checkpoint.save(small(), tmp_path / "m.safetensors")
+    start = to_ase(crystal())[0]
+    write(tmp_path / "start.extxyz", [Record(crystal())])
+    port, codes = free_port(), []
+
+    def command() -> None:
+        words = ["drive", tmp_path / "start.extxyz", "--ipi", "--port", port, "--model", tmp_path / "m.safetensors"]
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in [*words, "--json"]])
+        codes.append(ended.value.code)
+
+    with SocketIOCalculator(port=port) as server:
+        thread = threading.Thread(target=command, daemon=True)
+        thread.start()
+        start.calc = server
+        expected = evaluate(small(), crystal(), ("energy",))["energy"]
+        assert start.get_potential_energy() == pytest.approx(float(expected), rel=1e-7)
+    thread.join(20)
+    assert codes == [0]
+    assert '"evaluations": 1' in capsys.readouterr().out

@@ -101,6 +101,19 @@ def test_its_integrator_moves_atoms_as_ours_does() -> None:
     torch.testing.assert_close(apart, apart.round(), rtol=0, atol=1e-6 * float(moved))
 
 
+def test_a_structure_that_goes_bad_on_its_way_is_refused_by_its_place() -> None:
+    door, state = model(), state_of([rattled(1, 2), rattled(2, 1)])
+    door(state)
+    state.positions[4] = state.positions[3] + 0.1
+    with pytest.raises(GroundstateError, match="E-ATOMS-CLOSE") as refused:
+        door(state)
+    assert refused.value.frame == 1
+    assert set(refused.value.atoms) == {2, 3}
+    state.positions[0] = torch.nan
+    with pytest.raises(GroundstateError, match="E-POSITION-NOT-FINITE"):
+        door(state)
+
+
 def test_refusals() -> None:
     broken = rattled(2, 1)
     broken.positions[3] = broken.positions[2] + 0.1

@@ -82,6 +82,9 @@ def test_refusals(engine, tmp_path):
     with Reference(engine) as reference:
         (label,) = reference.compute([atom(0.1, 1, multiplicity=1)])
     assert label.problem.code == "E-SPIN-PARITY"
+    with Reference(engine, want=("stress",)) as reference:
+        (label,) = reference.compute([atom(0.1)])
+    assert label.problem.code == "E-PROPERTY-UNDEFINED"
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "thesis.tex").touch()

@@ -57,7 +57,7 @@ def test_ideal_gas_volumes_follow_the_gamma_distribution(cell):
         barostat_fs=200.0,
         compressibility_per_GPa=1 / pressure,
         record_every=60,
-        skin=0.0,
+        skin=5.0,
         seed=5,
         watchdog=ANY_VOLUME,
     )

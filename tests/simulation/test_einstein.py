@@ -44,25 +44,25 @@ def test_a_nearly_harmonic_crystal_agrees_with_its_determinant_within_the_error_
     bonds = HarmonicBonds(4.0, side / math.sqrt(2))
     potential = Model(None, {}, {"bonds": bonds}, description={"kind": "toy-bonds"})
     kelvin = 20.0
-    found = einstein(crystal, potential, EinsteinConfig(kelvin, steps=1500, discard=300, timestep_fs=4.0, points=5))
+    found = einstein(crystal, potential, EinsteinConfig(kelvin, steps=900, discard=200, timestep_fs=4.0, points=5))
     exact = classical(crystal, potential, kelvin, 32, -1.5 * 32)
     assert found.primitive_cells == 32
     assert found.static == pytest.approx(-48.0, abs=1e-9)
     thermal = BOLTZMANN * kelvin
-    # What a finite temperature adds to the determinant is of second order in kT and a few per cent of an error bar.
-    assert abs(found.helmholtz - exact) < 3 * found.error + 0.01 * 32 * thermal**2
-    assert found.error < 0.1 * thermal
-    assert found.reference - exact > 10 * found.error
+    # What a finite temperature adds to the determinant is of second order in kT, a few per cent of the error bar.
+    assert abs(found.helmholtz - exact) < 3 * found.error
+    assert found.error < thermal
+    assert abs(found.reference + found.static - exact) > 5 * found.error
 
 
 def test_any_spring_leads_to_the_same_free_energy():
     crystal, potential = fcc(lattice_constant=3.5555), lennard_jones(cutoff=4.5)
     ends = [
-        einstein(crystal, potential, EinsteinConfig(60.0, spring=k, steps=2500, discard=500, timestep_fs=4.0))
+        einstein(crystal, potential, EinsteinConfig(60.0, spring=k, steps=900, discard=200, timestep_fs=4.0, points=5))
         for k in (4.0, 9.0)
     ]
     gap = ends[0].helmholtz - ends[1].helmholtz
-    assert abs(ends[0].reference - ends[1].reference) > 50 * abs(ends[0].error)
+    assert abs(ends[0].reference - ends[1].reference) > 10 * ends[0].error
     assert abs(gap) < 4 * math.hypot(ends[0].error, ends[1].error)
 
 

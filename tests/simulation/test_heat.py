@@ -6,7 +6,7 @@ import torch
 
 from groundstate.atoms import DataError, Geometry, System, UndefinedPropertyError
 from groundstate.atoms.units import BOLTZMANN, ELEMENTARY_CHARGE_C, FEMTOSECOND
-from groundstate.potentials import evaluate
+from groundstate.potentials import Energy, Model, Term, evaluate
 from groundstate.potentials.mace import MACEConfig, build
 from groundstate.simulation.analysis import green_kubo, heat_flux
 from toys import fcc, lennard_jones
@@ -93,6 +93,21 @@ def test_two_cells_carry_twice_the_flux_wherever_atoms_are_folded(messages, crys
     folded[3] -= 2 * system.cell[0, 1]
     moved = system.replace(positions=folded)
     torch.testing.assert_close(heat_flux(messages, moved, velocities), one, rtol=1e-8, atol=1e-10)
+
+
+class Opaque(Term):
+    """Energies of atoms that are numbers only, as another process gives them."""
+
+    cutoff = 3.0
+
+    def forward(self, system, geometry, outputs):
+        return Energy.of_atoms(system, torch.ones(system.n_atoms, dtype=torch.float64))
+
+
+def test_energies_without_slopes_have_no_flux(crystal):
+    opaque = Model(None, {}, {"opaque": Opaque()}, description={"kind": "toy-opaque"})
+    with pytest.raises(UndefinedPropertyError, match="E-HEAT-FLUX-SLOPES"):
+        heat_flux(opaque, crystal(1), moving(crystal(1)))
 
 
 def test_a_crystal_that_only_drifts_conveys_energy_and_stress(messages):

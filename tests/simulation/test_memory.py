@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from groundstate.api import predict
 from groundstate.atoms import Domain, System
 from groundstate.potentials import Potential, evaluate
 from groundstate.simulation import RelaxConfig, memory, relax
@@ -86,6 +87,14 @@ def test_relaxation_goes_on_and_says_so(crystal):
         assert (results[k].steps, results[k].energy) == (alone.steps, pytest.approx(alone.energy, abs=1e-10))
 
 
+def test_predictions_go_on_in_halves_too(crystal):
+    batch = [crystal(1), crystal(2, repeats=2), crystal(3), crystal(4)]
+    results = predict(batch, Small(9, MemoryError()))
+    assert [None if r.problem is None else r.problem.code for r in results] == [None, "E-OUT-OF-MEMORY", None, None]
+    expected = evaluate(lennard_jones(cutoff=4.5), batch[3], ("energy",))["energy"]
+    assert float(results[3].values["energy"]) == pytest.approx(float(expected), abs=1e-10)
+
+
 class Hungry(Potential):
     """Takes 1 MB for each atom and 10 kB for each edge while it computes."""
 
@@ -130,6 +139,24 @@ def test_forecasts_choose_the_batch_and_refuse_what_is_too_large(crystal, monkey
     assert said[0].message == told.message
     by_hand = relax(large, sizes, RelaxConfig(force_tolerance=10.0, max_atoms_per_batch=10_000))
     assert by_hand[0].converged  # a limit given by hand lifts the forecast
+
+
+def test_nothing_is_probed_where_memory_is_plenty(crystal, monkeypatch):
+    probed = Small(10**6, MemoryError())
+    monkeypatch.setattr(memory, "available", lambda device: 1 << 40)
+    assert memory.forecast(probed, crystal(1), WANT).atoms == 4
+    monkeypatch.setattr(memory, "available", lambda device: None)
+    assert memory.forecast(probed, crystal(1), WANT).atoms is None
+    assert probed.sizes == []
+
+
+@linux
+def test_scarce_memory_is_divided_by_the_cost(crystal, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda device: 40_000_000)
+    system = System.batch([crystal(seed, repeats=2) for seed in range(3)])
+    told = memory.forecast(Hungry(), system, WANT)
+    assert told.atoms == pytest.approx(memory.SHARE * 40e6 / 1.4e6, rel=0.3)
+    assert "MB per atom" in told.message
 
 
 def test_control_groups_are_read(tmp_path):

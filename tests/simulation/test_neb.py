@@ -113,6 +113,14 @@ def test_one_bad_path_harms_no_other():
     assert results[1].barrier_forward is None
 
 
+def test_a_guess_through_an_atom_is_refused():
+    start = System.single([[-2.5, 0.0, 0.0], [2.5, 0.0, 0.0], [0.0, 0.0, 0.0]], [29] * 3)
+    end = start.replace(positions=start.positions[[1, 0, 2]])
+    (result,) = neb(start, end, lennard_jones(), NEBConfig(images=3, interpolation="linear"))
+    assert (result.status, result.code) == ("invalid", "E-PATH-OVERLAP")
+    assert "idpp" in result.reason
+
+
 def test_too_few_steps_are_said():
     start, end = vacancy_hop()
     (result,) = neb(start, end, lennard_jones(cutoff=4.5), NEBConfig(images=3, max_steps=2, force_tolerance=1e-3))

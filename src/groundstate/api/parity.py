@@ -1,7 +1,7 @@
 """The same number on every path: one model asked about a user's structures in every way there is to ask it."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,15 +9,13 @@ import torch
 from torch import Tensor
 
 from groundstate.api.sources import LoadedModel, Source, load, systems
-from groundstate.api.ways import PATHS, Asked, NotHere, single
+from groundstate.api.ways import Asked, NotHere, Way, every_way, single
 from groundstate.atoms import Allowances, DataError, GroundstateError, OptionError, System, judge
 from groundstate.laws.noise import energy_noise, force_noise, precision_of
 from groundstate.laws.precision import Precision
 from groundstate.laws.specimens import prepare
 from groundstate.simulation import Callback, Progress, silent
 
-Way = Callable[[LoadedModel, Sequence[System]], Sequence[Asked | None]]
-"""To ask: an answer per structure, `None` where this way cannot take it. Raises `NotHere` where it does not exist."""
 QUANTITIES = {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"}
 
 
@@ -104,7 +102,7 @@ def parity(
 ) -> Parity:
     """Ask about every structure on every path and compare with one plain evaluation of it alone.
 
-    paths   further ones by name, beside `ways.PATHS`: an exported model, another program
+    paths   further ones by name, beside `ways.every_way`: an exported model, another program
     What the model refuses is left out and listed. A path that raises has failed, with the error as its detail. Raises
     DataError when nothing is left to ask about. Checked: tests/api/test_parity.py, with paths broken on purpose.
     """
@@ -118,7 +116,7 @@ def parity(
     structures = [given[i] for i in kept]
     precision = precision_of(loaded.potential, prepare(loaded.potential))
     expected = [answer for answer in single(loaded, structures) if answer is not None]
-    every = {**PATHS, **(paths or {})}
+    every = {**every_way(allow), **(paths or {})}
     results = []
     for done, (name, path) in enumerate(every.items()):
         progress(Progress(done, len(every), "paths", name))

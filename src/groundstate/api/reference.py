@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from groundstate import quantum
 from groundstate.api.sources import File, Source, load, systems
-from groundstate.quantum import Engine, Label, Reference, Verification, engine, verify
+from groundstate.quantum import Engine, Label, Reference, Verification, verify
 from groundstate.simulation import Callback, Progress, silent
 
 
@@ -59,7 +60,7 @@ def check(
 
 
 def _engine(named: "str | Engine", options: Mapping[str, Any]) -> Engine:
-    return engine(named, options) if isinstance(named, str) else named
+    return quantum.engine(named, options) if isinstance(named, str) else named
 
 
 def _steps(progress: Callback) -> Any:

@@ -15,6 +15,7 @@ from groundstate.potentials import evaluate as derivatives
 from groundstate.potentials import refuse_not_finite
 from groundstate.simulation import Callback, MDConfig, MDResult, Progress, RelaxConfig, RelaxResult, run_md, silent
 from groundstate.simulation import relax as relax_systems
+from groundstate.simulation.memory import exhausted, ran_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +133,7 @@ def _computed(
 ) -> list[tuple[dict[str, Tensor], GroundstateError | None]]:
     """Values or the refusal of each structure; a batch that is refused is tried one by one."""
     batch = System.batch(structures)
+    found: dict[str, Tensor] | None
     try:
         found = derivatives(loaded.potential, batch, want)
         refuse_not_finite(found, batch)
@@ -139,6 +141,15 @@ def _computed(
         if len(structures) == 1:
             return [({}, error)]
         return [_computed([single], loaded, want)[0] for single in structures]
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        if len(structures) == 1:
+            return [({}, exhausted(batch.n_atoms, error))]
+        found = None
+    if found is None:  # memory ran out: in halves, once the exception has let go of its tensors
+        middle = len(structures) // 2
+        return _computed(structures[:middle], loaded, want) + _computed(structures[middle:], loaded, want)
     ptr = batch.system_ptr.tolist()
 
     def of(s: int) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from groundstate import zoo
 from groundstate.api.sources import LoadedModel
 from groundstate.api.structures import predict
-from groundstate.atoms import GroundstateError, OptionError, System
+from groundstate.atoms import Allowances, GroundstateError, OptionError, System
 from groundstate.data import to_ase
 from groundstate.external import Worker
 from groundstate.potentials import Potential, evaluate
@@ -38,29 +39,35 @@ class Asked:
     stress: Float[Tensor, "3 3"] | None
 
 
+Way = Callable[[LoadedModel, Sequence[System]], Sequence[Asked | None]]
+"""To ask: an answer per structure, `None` where this way cannot take it. Raises `NotHere` where it does not exist."""
+
+
 def single(loaded: LoadedModel, structures: Sequence[System]) -> list[Asked | None]:
     """Each structure alone with neighbours found for it: what every other path is compared with."""
     return [_evaluated(loaded.potential, one) for one in structures]
 
 
-def batched(loaded: LoadedModel, structures: Sequence[System]) -> list[Asked | None]:
+def batched(loaded: LoadedModel, structures: Sequence[System], allow: Allowances | None = None) -> list[Asked | None]:
     """Many structures in one batch, as `predict` does; one structure is accompanied by a copy of itself."""
     found: dict[int, Asked | None] = {}
     for stressed in (True, False):
         members = [i for i, one in enumerate(structures) if has_volume(one) == stressed]
         asked = [structures[i] for i in members for _ in range(2 if len(structures) == 1 else 1)]
         want = ("energy", "forces", "stress") if stressed else ("energy", "forces")
-        results = predict(asked, loaded, want)[: len(members)] if members else []
+        results = predict(asked, loaded, want, allow=allow)[: len(members)] if members else []
         for i, result in zip(members, results, strict=True):
             if result.problem is not None:
                 raise result.problem
-            found[i] = Asked(float(result.values["energy"]), result.values["forces"], result.values.get("stress"))
+            found[i] = _here(result.values["energy"], result.values["forces"], result.values.get("stress"))
     return [found[i] for i in range(len(structures))]
 
 
-def ase_calculator(loaded: LoadedModel, structures: Sequence[System]) -> list[Asked | None]:
+def ase_calculator(
+    loaded: LoadedModel, structures: Sequence[System], allow: Allowances | None = None
+) -> list[Asked | None]:
     """One ASE calculator for all, so that nothing of one structure may linger in the next."""
-    calculator = loaded.calculator()
+    calculator = loaded.calculator(allow=allow)
     answers: list[Asked | None] = []
     for one in structures:
         (atoms,) = to_ase(one)
@@ -89,7 +96,7 @@ def verlet_skin(loaded: LoadedModel, structures: Sequence[System]) -> list[Asked
         if engine.neighbours.builds != 1:
             raise GroundstateError("E-PARITY", "the neighbour list was made again, so that this path was not tried")
         stress = found["strain_gradient"][0] / one.volume[0] if has_volume(one) else None
-        answers.append(Asked(float(found["energy"][0]), found["forces"], stress))
+        answers.append(_here(found["energy"][0], found["forces"], stress))
     return answers
 
 
@@ -116,7 +123,7 @@ def double_precision(loaded: LoadedModel, structures: Sequence[System]) -> list[
     return [_evaluated(double, one) for one in structures]
 
 
-def torchsim(loaded: LoadedModel, structures: Sequence[System]) -> list[Asked | None]:
+def torchsim(loaded: LoadedModel, structures: Sequence[System], allow: Allowances | None = None) -> list[Asked | None]:
     """TorchSim's model interface. A state of it is periodic in all directions or none, and has no charge."""
     if find_spec("torch_sim") is None:
         raise NotHere("torch-sim is not installed (pip install 'groundstate[torchsim]')")
@@ -130,29 +137,28 @@ def torchsim(loaded: LoadedModel, structures: Sequence[System]) -> list[Asked | 
             continue
         stated = {"charge": one.charge, "multiplicity": one.multiplicity, "theory": one.theory}
         conditions = {name: value[0].item() for name, value in stated.items() if value is not None}
-        model = loaded.torchsim(compute_stress=has_volume(one), **conditions)
+        model = loaded.torchsim(compute_stress=has_volume(one), allow=allow, **conditions)
         state = SimState(one.positions, one.masses, one.cell.mT.contiguous(), all(periodic), one.numbers)
         found = model(state)
         stress = found["stress"][0] if "stress" in found else None
-        answers.append(Asked(float(found["energy"][0]), found["forces"], stress))
+        answers.append(_here(found["energy"][0], found["forces"], stress))
     return answers
 
 
-PATHS = {
-    "batched": batched,
-    "ASE calculator": ase_calculator,
-    "relaxation engine, skin in use": verlet_skin,
-    "training, second derivatives": second_derivatives,
-    "plain torch, no kernels": plain_torch,
-    "float64": double_precision,
-    "TorchSim": torchsim,
-}
-"""Every way by name; the plain evaluation they are compared with is `single`."""
+def every_way(allow: Allowances | None = None) -> dict[str, Way]:
+    """Every way by name, with the refusals that are lifted; the plain evaluation they are compared with is `single`."""
+    return {
+        "batched": partial(batched, allow=allow),
+        "ASE calculator": partial(ase_calculator, allow=allow),
+        "relaxation engine, skin in use": verlet_skin,
+        "training, second derivatives": second_derivatives,
+        "plain torch, no kernels": plain_torch,
+        "float64": double_precision,
+        "TorchSim": partial(torchsim, allow=allow),
+    }
 
 
-def original(
-    checkpoint: Path, python: str, *, trust_pickle: bool, head: str | None = None
-) -> Callable[[LoadedModel, Sequence[System]], list[Asked | None]]:
+def original(checkpoint: Path, python: str, *, trust_pickle: bool, head: str | None = None) -> Way:
     """The checkpoint a model was converted from, computed by mace-torch under the interpreter `python`."""
     if not trust_pickle:
         raise OptionError(
@@ -188,5 +194,11 @@ def has_volume(one: System) -> bool:
 def _evaluated(potential: Potential, one: System, *, differentiable: bool = False) -> Asked:
     want = ("energy", "forces", "stress") if has_volume(one) else ("energy", "forces")
     found = {k: v.detach() for k, v in evaluate(potential, one, want, differentiable=differentiable).items()}
-    stress = found["stress"][0].to(torch.float64) if "stress" in found else None
-    return Asked(float(found["energy"][0]), found["forces"].to(torch.float64), stress)
+    return _here(found["energy"][0], found["forces"], found["stress"][0] if "stress" in found else None)
+
+
+def _here(energy: Tensor, forces: Tensor, stress: Tensor | None) -> Asked:
+    """On the CPU in float64, whatever computed it."""
+    return Asked(
+        float(energy), forces.to("cpu", torch.float64), None if stress is None else stress.to("cpu", torch.float64)
+    )

@@ -8,8 +8,8 @@ import typer
 from groundstate import api
 from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
-from groundstate.cli.app import app, errors, show
-from groundstate.cli.paths import Report, print_rows, tabulate
+from groundstate.cli.app import app
+from groundstate.cli.paths import Report, show_rows, tabulate
 from groundstate.report import Page, curves, provenance, structures
 from groundstate.simulation import progress_bar
 from groundstate.simulation.builders import Adsorption, Surface, Vacancy
@@ -69,7 +69,7 @@ def vacancy(
             page.text(result.subtracted)
         page.facts(provenance(loaded.potential, files=[file], packages=["spglib"]))
         page.write(report)
-    _show(loaded.id, "vacancies", rows, [result.subtracted for result in results], as_json)
+    show_rows(loaded.id, "vacancies", rows, [result.subtracted for result in results], as_json)
     return 0 if all(result.converged for result in results) else 1
 
 
@@ -115,7 +115,7 @@ def surface(
         )
         page.facts(provenance(loaded.potential, files=[file], packages=["pymatgen"]))
         page.write(report)
-    _show(loaded.id, "surfaces", rows, [results[0].subtracted], as_json)
+    show_rows(loaded.id, "surfaces", rows, [results[0].subtracted], as_json)
     return 0 if all(result.converged for result in results) else 1
 
 
@@ -161,7 +161,7 @@ def adsorb(
         adsorption_sections(page, result)
         page.facts(provenance(loaded.potential, files=[slab, molecule], packages=["pymatgen"]))
         page.write(report)
-    _show(loaded.id, "sites", rows, [result.subtracted, *result.warnings, *result.notes], as_json)
+    show_rows(loaded.id, "sites", rows, [result.subtracted, *result.warnings, *result.notes], as_json)
     return 0 if all(site.energy is not None for site in result.sites) else 1
 
 
@@ -225,15 +225,6 @@ def _surface_row(result: Surface) -> dict[str, Any]:
         "converged": result.converged,
         "notes": [*result.warnings, *result.notes],
     }
-
-
-def _show(model: str, kind: str, rows: list[dict[str, Any]], notes: list[str], as_json: bool) -> None:
-    if as_json:
-        show({"model": model, "notes": notes, kind: rows})
-    else:
-        print_rows(f"Computed with {model}", rows, [])
-        for note in notes:
-            errors.print(f"note: {note}", markup=False)
 
 
 def _whole_numbers(text: str) -> list[int]:

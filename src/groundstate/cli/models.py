@@ -214,10 +214,12 @@ def doctor(report: opt.Report = None, as_json: opt.Json = False) -> int:
         except PackageNotFoundError:
             packages.append({"package": package, "version": None, "install": install})
     kernels = report_kernels(standard_plans())
+    engines = quantum.report()
     if report is not None:
-        opt.leave(pages.machine(facts, kernels, packages), report)
+        rows = [{**row, "package": f"{row['engine']}, {row['for']}"} for row in engines]
+        opt.leave(pages.machine(facts, kernels, [*packages, *rows]), report)
     if as_json:
-        show({"machine": facts, "kernels": kernels, "packages": packages, "engines": quantum.report()})
+        show({"machine": facts, "kernels": kernels, "packages": packages, "engines": engines})
         return 0
     for key, value in facts.items():
         output.print(f"{key:<14} {value}", markup=False)
@@ -227,7 +229,7 @@ def doctor(report: opt.Report = None, as_json: opt.Json = False) -> int:
     for row in packages:
         state = row["version"] or f"not installed: {row['install']}"
         output.print(f"{row['package']:<18} {state}", markup=False)
-    for engine in quantum.report():
+    for engine in engines:
         state = engine["version"] or f"not installed: {engine['install']}"
         output.print(f"{engine['engine']:<18} {state} ({engine['for']})", markup=False, soft_wrap=True)
     return 0

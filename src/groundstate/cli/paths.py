@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from groundstate import api
 from groundstate.atoms import System
@@ -62,7 +63,7 @@ def neb(
     rows = [_path_row(name, result) for name, result in zip(names, results, strict=True)]
     if report is not None:
         _path_report(report, loaded.potential, rows, results, [start, end])
-    _show(loaded.id, "paths", rows, [*notes, *more], as_json)
+    show_rows(loaded.id, "paths", rows, [*notes, *more], as_json)
     return 0 if all(result.converged for result in results) else 1
 
 
@@ -109,7 +110,7 @@ def saddle(
             page.figure(structures(dict(list(found.items())[:4])), "Saddle points found")
         page.facts(provenance(loaded.potential, files=files, settings=dict(results[0].record["config"])))
         page.write(report)
-    _show(loaded.id, "searches", rows, notes, as_json)
+    show_rows(loaded.id, "searches", rows, notes, as_json)
     return 0 if all(result.converged for result in results) else 1
 
 
@@ -173,20 +174,18 @@ def tabulate(page: Page, rows: list[dict[str, Any]], caption: str = "") -> None:
             page.text(f"{row[columns[0]]}: {note}", note=True)
 
 
-def print_rows(title: str, rows: list[dict[str, Any]], notes: list[str]) -> None:
-    """Rows as a table on standard output, notes on standard error."""
-    from rich.table import Table
-
-    columns = [name for name in rows[0] if name != "notes"]
+def _print_rows(title: str, rows: list[dict[str, Any]], notes: list[str]) -> None:
+    """Rows as a table on standard output; reasons and notes, which are sentences, on standard error."""
+    columns = [name for name in rows[0] if name not in ("notes", "reason")]
     table = Table(title=title, title_justify="left")
     for name in columns:
-        table.add_column(name)
+        table.add_column(name, no_wrap=name == columns[0])
     for row in rows:
         table.add_row(*(_cell(row[name]) for name in columns))
     output.print(table)
-    said = [f"{row[columns[0]]}: {note}" for row in rows for note in row.get("notes", ())]
+    said = [f"{row[columns[0]]}: {text}" for row in rows for text in (row.get("reason"), *row.get("notes", ())) if text]
     for note in [*notes, *said]:
-        errors.print(f"note: {note}", markup=False)
+        errors.print(f"note: {note}", markup=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> str:
@@ -195,8 +194,9 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _show(model: str, kind: str, rows: list[dict[str, Any]], notes: list[str], as_json: bool) -> None:
+def show_rows(model: str, kind: str, rows: list[dict[str, Any]], notes: list[str], as_json: bool) -> None:
+    """The results of a verb, for people or for programs."""
     if as_json:
         show({"model": model, "notes": notes, kind: rows})
     else:
-        print_rows(f"Computed with {model}", rows, notes)
+        _print_rows(f"Computed with {model}", rows, notes)

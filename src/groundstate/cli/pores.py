@@ -8,8 +8,8 @@ import typer
 from groundstate import api
 from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
-from groundstate.cli.app import app, show
-from groundstate.cli.paths import Report, print_rows, tabulate
+from groundstate.cli.app import app
+from groundstate.cli.paths import Report, show_rows, tabulate
 from groundstate.report import Page, provenance, structures
 from groundstate.simulation import progress_bar
 from groundstate.simulation.free_energy.widom import WidomResult
@@ -55,11 +55,7 @@ def widom(
         widom_sections(page, result)
         page.facts(provenance(loaded.potential, files=[framework, guest], settings=dict(result.record["config"])))
         page.write(report)
-    notes = [*result.warnings, *result.notes]
-    if as_json:
-        show({"model": loaded.id, "notes": notes, "points": rows})
-    else:
-        print_rows(f"Computed with {loaded.id}", rows, notes)
+    show_rows(loaded.id, "points", rows, [*result.warnings, *result.notes], as_json)
     return 0
 
 

@@ -1,7 +1,6 @@
 """Verbs that ask quantum mechanics: label, check."""
 
 import tomllib
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,10 +11,11 @@ from groundstate import api, quantum
 from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
 from groundstate.cli.app import app, errors, show
+from groundstate.cli.pages import reference as pages
 from groundstate.cli.structures import _print_rows, formula
 from groundstate.data import write
 from groundstate.quantum.engines.gpaw import ENVIRONMENT
-from groundstate.report import Page, curves, parity, provenance
+from groundstate.report import provenance
 from groundstate.simulation import progress_bar
 
 EngineName = Annotated[str, typer.Option("--engine", "-e", help="gpaw (crystals), pyscf, xtb, abinit or ase.")]
@@ -48,7 +48,7 @@ def label(
     threads: Threads = 1,
     timeout_s: Timeout = 3600.0,
     retry: Retry = False,
-    report: Annotated[bool, typer.Option("--report", help="Leave a report.html in the output folder.")] = False,
+    report: opt.Report = None,
     install: Install = False,
     salvage: opt.Salvage = False,
     as_json: opt.Json = False,
@@ -56,11 +56,12 @@ def label(
     """Reference labels by quantum mechanics, kept as they are finished.
 
     With `--output` every label is on disk at once, the same command continues after an interruption, and nothing is
-    computed twice; `labels.extxyz` there holds the finished ones under REF_ keys with their level of theory. A
-    calculation that did not converge is a failed label with its reason, never a number.
+    computed twice; `labels.extxyz` there holds the finished ones under REF_ keys with their level of theory, and
+    a page is left. A calculation that did not converge is a failed label with its reason, never a number.
 
-    `groundstate label rattled.extxyz --engine gpaw --method PBE --output labels --processes 2 --report`
+    `groundstate label rattled.extxyz --engine gpaw --method PBE --output labels --processes 2`
     """
+    opt.refuse_report(report)
     records, names, notes = opt.read_files(files, salvage=salvage)
     chosen = _engine(engine, method, basis, cutoff_eV, k_spacing, settings, install)
     with progress_bar("label") as progress:
@@ -77,10 +78,11 @@ def label(
         )
     rows = [_row(name, one) for name, one in zip(names, labels, strict=True)]
     if folder is not None:
-        finished = [one.as_record() for one in labels if one.problem is None]
+        pairs = zip(labels, records, strict=True)
+        finished = [one.as_record(record.provenance.tags) for one, record in pairs if one.problem is None]
         write(folder / "labels.extxyz", finished, overwrite=True)
-        if report:
-            _label_report(folder / "report.html", chosen, labels, rows, files)
+    if report is not None or folder is not None:
+        opt.leave(pages.labelled(rows, labels, _facts(labels, chosen, files)), report, folder)
     if as_json:
         values = [{name: value.tolist() for name, value in one.values.items()} for one in labels]
         whole = [{**row, "values": found} for row, found in zip(rows, values, strict=True)]
@@ -104,7 +106,7 @@ def check(
     processes: Processes = 1,
     threads: Threads = 1,
     timeout_s: Timeout = 3600.0,
-    report: Annotated[Path | None, typer.Option("--report", help="HTML page to leave, with its JSON twin.")] = None,
+    report: opt.Report = None,
     install: Install = False,
     salvage: opt.Salvage = False,
     as_json: opt.Json = False,
@@ -116,12 +118,14 @@ def check(
 
     `groundstate check rattled.extxyz --model chgnet --engine gpaw --output labels --report check.html`
     """
+    opt.refuse_report(report)
     records, names, notes = opt.read_files(files, salvage=salvage)
     chosen = _engine(engine, method, basis, cutoff_eV, k_spacing, settings, install)
+    loaded = api.load(model)
     with progress_bar("check") as progress:
         result = api.check(
             [record.system for record in records],
-            model,
+            loaded,
             chosen,
             output=folder,
             processes=processes,
@@ -143,7 +147,8 @@ def check(
     if not result.same_theory:
         notes.append(f"the model does not say that it was trained at {theory.label}: part of this may be theory")
     if report is not None:
-        _check_report(report, result, rows, api.load(model), files)
+        facts = provenance(loaded.potential, files=files, settings={"reference": theory.id, "code": theory.code})
+        opt.leave(pages.checked(rows, result, facts), report)
     if as_json:
         about = {"model": result.model, "theory": theory.as_dict(), "summary": result.summary(), "notes": notes}
         show({**about, "structures": rows})
@@ -194,46 +199,7 @@ def _row(name: str, label: quantum.Label) -> dict[str, Any]:
     }
 
 
-def _label_report(
-    path: Path, engine: quantum.Engine, labels: list[quantum.Label], rows: list[dict[str, Any]], files: list[Path]
-) -> None:
-    ends = Counter(row["status"] for row in rows)
-    lead = f"{labels[0].theory.label}: " + ", ".join(f"{count} {end}" for end, count in ends.items())
-    page = Page("Reference labels", lead)
-    columns = [name for name in rows[0] if name != "notes"]
-    page.table(columns, [[row[name] for name in columns] for row in rows])
-    done = [one for one in labels if one.problem is None]
-    if done:
-        sizes, seconds = [one.system.n_atoms for one in done], [one.seconds for one in done]
-        order = sorted(range(len(done)), key=sizes.__getitem__)
-        series = {"labels": ([sizes[i] for i in order], [seconds[i] for i in order])}
-        data = {"atoms": series["labels"][0], "seconds": series["labels"][1]}
-        page.figure(curves(series, "atoms", "seconds", markers=True), "Cost of a label by size", data)
-    page.facts(provenance(files=files, settings={"level of theory": labels[0].theory.id, **_facts(labels, engine)}))
-    page.write(path)
-
-
-def _facts(labels: list[quantum.Label], engine: quantum.Engine) -> dict[str, Any]:
+def _facts(labels: list[quantum.Label], engine: quantum.Engine, files: list[Path]) -> dict[str, Any]:
     theory = {name: str(value) for name, value in labels[0].theory.as_dict().items() if value}
-    return theory | {f"{engine.name} {name}": str(value) for name, value in quantum.settings(engine).items()}
-
-
-def _check_report(
-    path: Path, result: quantum.Verification, rows: list[dict[str, Any]], loaded: api.LoadedModel, files: list[Path]
-) -> None:
-    theory = result.rows[0].label.theory
-    summary = {name: value for name, value in result.summary().items() if value is not None}
-    page = Page(
-        f"{result.model} against {theory.label}", ", ".join(f"{name}: {value:.3g}" for name, value in summary.items())
-    )
-    columns = [name for name in rows[0] if name != "notes"]
-    page.table(columns, [[row[name] for name in columns] for row in rows])
-    both = [row for row in result.rows if "forces" in row.predicted and "forces" in row.label.values]
-    if both:
-        reference = torch.cat([row.label.values["forces"] for row in both]).ravel().tolist()
-        predicted = torch.cat([row.predicted["forces"] for row in both]).ravel().tolist()
-        data = {"reference (eV/Å)": reference, "predicted (eV/Å)": predicted}
-        picture = parity({"force component (eV/Å)": {result.model: (reference, predicted)}})
-        page.figure(picture, "Forces of the model against those of quantum mechanics", data)
-    page.facts(provenance(loaded.potential, files=files, settings={"reference": theory.id, "code": theory.code}))
-    page.write(path)
+    given = {f"{engine.name} {name}": str(value) for name, value in quantum.settings(engine).items()}
+    return provenance(files=files, settings={"level of theory": labels[0].theory.id, **theory, **given})

@@ -122,8 +122,10 @@ def einstein(
         page = Page("Free energy", lead=f"{temperature_K:g} K, {loaded.id}")
         columns = [name for name in rows[0] if name != "notes"]
         page.table(columns, [[row[name] for name in columns] for row in rows])
-        path = {name: (found.points, found.slopes) for name, found in zip(names, results, strict=True)}
-        data = {name: {"lambda": list(x), "slope_eV": list(y)} for name, (x, y) in path.items()}
+        path = {
+            name: (np.array(found.points), np.array(found.slopes)) for name, found in zip(names, results, strict=True)
+        }
+        data = {name: {"lambda": x.tolist(), "slope_eV": y.tolist()} for name, (x, y) in path.items()}
         page.figure(curves(path, "λ", "⟨U − U_E⟩ (eV)", markers=True), "The path from oscillators to crystal", data)
         page.facts(
             provenance(

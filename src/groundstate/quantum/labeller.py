@@ -11,7 +11,16 @@ from typing import Any
 
 from torch import Tensor
 
-from groundstate.atoms import GroundstateError, LevelOfTheory, OptionError, System, judge, nearest, quantities
+from groundstate.atoms import (
+    GroundstateError,
+    LevelOfTheory,
+    OptionError,
+    System,
+    UndefinedPropertyError,
+    judge,
+    nearest,
+    quantities,
+)
 from groundstate.data import Provenance, Record
 from groundstate.external import Worker
 from groundstate.quantum.engine import Engine, settings
@@ -39,11 +48,12 @@ class Label:
     seconds: float
     known: bool
 
-    def as_record(self) -> Record:
-        """For files and training. What the table of quantities does not hold, and a failure, go into the tags."""
+    def as_record(self, tags: Mapping[str, str] | None = None) -> Record:
+        """For files and training, with the tags its structure had. What the table of quantities does not hold, and a
+        failure, become tags."""
         table = quantities()
         labels = {name: value for name, value in self.values.items() if name in table}
-        tags = {
+        tags = dict(tags or {}) | {
             name: " ".join(repr(float(x)) for x in value.reshape(-1))
             for name, value in self.values.items()
             if name not in table
@@ -157,8 +167,12 @@ class Reference:
         self.close()
 
     def _refusal(self, single: System) -> GroundstateError | None:
-        problems = judge(single, self.engine.domain)[0].problems
-        return problems[0] if problems else self.engine.refusal(single)
+        if problems := judge(single, self.engine.domain)[0].problems:
+            return problems[0]
+        if not self.wanted(single):
+            why = "a structure with open directions has no volume to divide by"
+            return UndefinedPropertyError("E-PROPERTY-UNDEFINED", "'stress' cannot be given", why=why)
+        return self.engine.refusal(single)
 
     def _finished(self, store: Store, keys: Sequence[str]) -> set[str]:
         known = {key: store.get(key) for key in keys}
@@ -166,7 +180,7 @@ class Reference:
 
     def _again(self, problem: GroundstateError | None) -> bool:
         # A calculation that was killed or took too long says nothing of its structure.
-        return problem is not None and (self.retry or problem.code.startswith("E-EXTERNAL-"))
+        return problem is not None and (self.retry or problem.code in ("E-EXTERNAL-DIED", "E-EXTERNAL-TIMEOUT"))
 
     def _told(self, single: System, answered: Answered | None, refused: GroundstateError | None, known: bool) -> Label:
         if refused is not None or answered is None:

@@ -38,8 +38,9 @@ def structures(named: Mapping[str, System]) -> Picture:
 
     Distances are to scale within one picture, sizes of atoms are 0.55 of their covalent radii.
     """
-    parts = [_one(name, system) for name, system in named.items()]
-    data = {name: _stated(system) for name, system in named.items()}
+    here = {name: system.to("cpu") for name, system in named.items()}
+    parts = [_one(name, system) for name, system in here.items()]
+    data = {name: _stated(system) for name, system in here.items()}
     return Picture(f'<div class="crystals">{"".join(parts)}</div>', data)
 
 
@@ -71,11 +72,10 @@ def _one(name: str, system: System) -> str:
 
 def _scene(name: str, system: System) -> dict[str, Any]:
     """What is drawn, centred: atoms with their elements, bonds, edges of the cell, how far it all reaches (Å)."""
-    positions, numbers, origin = _shown_atoms(system)
+    positions, numbers = _shown_atoms(system)
     present = sorted(set(numbers.tolist()))
     radii = np.array([0.55 * periodic_table()[z - 1].covalent_radius for z in present])
     corners, edges = _cell_edges(system)
-    corners = corners - origin
     around = np.concatenate([positions, corners])
     middle = (around.max(axis=0) + around.min(axis=0)) / 2
     reach = float(np.linalg.norm(around - middle, axis=1).max() + radii.max() + 0.2)
@@ -95,12 +95,11 @@ def _scene(name: str, system: System) -> dict[str, Any]:
     }
 
 
-def _shown_atoms(system: System) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+def _shown_atoms(system: System) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Atoms folded into a full cell, with copies of those on its border; as they are where a direction is open."""
     positions, numbers = system.positions.numpy(), system.numbers.numpy()
-    nowhere = np.zeros(3)
     if not bool(system.pbc.all()) or float(system.volume[0]) < 1e-6:
-        return positions, numbers, nowhere
+        return positions, numbers
     cell = system.cell[0].numpy()
     fractional = (positions @ np.linalg.inv(cell) + 1e-3) % 1.0 - 1e-3
     copies, owners = [], []
@@ -109,7 +108,7 @@ def _shown_atoms(system: System) -> tuple[NDArray[np.float64], NDArray[np.int64]
         inside = (moved < 1 + 1e-3).all(axis=1)
         copies.append(moved[inside])
         owners.append(np.flatnonzero(inside))
-    return np.concatenate(copies) @ cell, numbers[np.concatenate(owners)], nowhere
+    return np.concatenate(copies) @ cell, numbers[np.concatenate(owners)]
 
 
 def _bonds(positions: NDArray[np.float64], numbers: NDArray[np.int64]) -> list[list[int]]:

@@ -32,7 +32,7 @@ def bands(dispersion: Bands, spectrum: Spectrum, levels: Mapping[str, float] | N
         left.axhline(level, ls=style, lw=1.0, color=_INK, label=name)
     if levels:
         left.legend(frameon=False, fontsize="small", loc="upper right")
-    left.set(xlim=(ticks[0], ticks[-1]), ylabel="frequency (THz)")
+    left.set(xlim=(ticks[0], ticks[-1]), ylim=(1.05 * min(0.0, values.min()), None), ylabel="frequency (THz)")
     right.plot(spectrum.density.numpy(), spectrum.frequencies_THz.numpy(), color=_LINE, lw=1.2)
     right.fill_betweenx(spectrum.frequencies_THz.numpy(), spectrum.density.numpy(), color=_LINE, alpha=0.15, lw=0)
     right.set(xlabel="states (1/THz)", xlim=(0, None))

@@ -28,8 +28,7 @@ def provenance(
     if potential is not None:
         facts["model"] = potential.fingerprint()
         facts["level of theory"] = "; ".join(theory.id for theory in potential.theories) or "not stated"
-        precisions = sorted({str(p.dtype).removeprefix("torch.") for p in potential.state_dict().values()})
-        facts["precision"] = ", ".join(name for name in precisions if name.startswith("float")) or "float64"
+        facts["precision"] = ", ".join(_precisions(potential)) or "float64"
     for name, value in (settings or {}).items():
         facts[name] = value
     for file in files:
@@ -43,3 +42,11 @@ def provenance(
             continue
     facts["python"] = platform.python_version()
     return facts
+
+
+def _precisions(potential: Potential) -> list[str]:
+    """Those of its parameters, and what parts with constant weights say of themselves."""
+    description = potential.describe()
+    stated = [part.get("precision") for part in (description, *description.get("parts", ()))]
+    held = [str(tensor.dtype).removeprefix("torch.") for tensor in potential.state_dict().values()]
+    return sorted({name for name in (*stated, *held) if name is not None and name.startswith("float")})

@@ -14,10 +14,12 @@ SHARE = 0.7
 """Of the available memory that a forecast fills."""
 PIECE = 200
 """Atoms of the largest structure that a probe evaluates whole."""
-MOST_PROBED = 1024
+MOST_PROBED = 256
 """Atoms of the largest probe."""
-RESOLUTION = 8 << 20
+RESOLUTION = 4 << 20
 """Bytes; a smaller growth of the resident memory may be the allocator's own habits."""
+PLENTY = 4 << 20
+"""Bytes per atom that no known model takes: where there is as much, nothing is measured."""
 MOST_ON_CPU = 2048
 """Atoms that a processor computes together: larger batches leave its caches and gain nothing."""
 
@@ -84,12 +86,19 @@ class Forecast:
 def forecast(potential: Potential, system: System, want: Sequence[str]) -> Forecast:
     """How many atoms of these structures can be computed together, from short probes on pieces of them.
 
-    The structures are sound; a potential that refuses or fails on the pieces leaves the answer open.
-    Checked: tests/simulation/test_memory.py
+    Nothing is probed where memory is plenty for all that would be computed together. The structures are sound; a
+    potential that refuses or fails on the pieces leaves the answer open. Checked: tests/simulation/test_memory.py
     """
-    free, cost = available(system.device), measured(potential, system, want)
-    if free is None or cost is None:
+    free = available(system.device)
+    if free is None:
         return Forecast(None, "memory unknown on this system")
+    together = system.n_atoms if system.device.type == "cuda" else min(system.n_atoms, MOST_ON_CPU)
+    together = max(together, int(system.atoms_per_system.max()))
+    if PLENTY * together <= free:
+        return Forecast(together, f"{free / 1e9:.3g} GB available, enough for {together} atoms together")
+    cost = measured(potential, system, want)
+    if cost is None:
+        return Forecast(None, "memory could not be probed")
     fits = int(SHARE * free / cost.of_an_atom)
     told = f"{cost.of_an_atom / 1e6:.2g} MB per atom, {free / 1e9:.3g} GB available"
     return Forecast(fits, f"{told}: up to {fits} atoms together")
@@ -120,8 +129,8 @@ def exhausted(n_atoms: int, error: BaseException) -> RunError:
 def measured(potential: Potential, system: System, want: Sequence[str]) -> Cost | None:
     """Bytes per atom and edge, from the growth of peak memory with the size of batches of pieces; `None` if unseen.
 
-    Pieces are of the largest structure, the densest and the one in the middle; each is evaluated in doubling numbers
-    until the growth stands out. The two costs are the non-negative least-squares solution.
+    Pieces are of the largest structure and the densest, evaluated in doubling numbers until the growth stands out. The
+    two costs are the non-negative least-squares solution.
     """
     from scipy.optimize import nnls
 
@@ -144,7 +153,7 @@ def measured(potential: Potential, system: System, want: Sequence[str]) -> Cost 
 def _chosen(system: System) -> list[int]:
     sizes = system.atoms_per_system
     densities = torch.where(system.pbc.all(dim=1), sizes / system.volume.clamp_min(1e-6), 0.0)
-    return sorted({int(sizes.argmax()), int(densities.argmax()), int(sizes.median(dim=0).indices)})
+    return sorted({int(sizes.argmax()), int(densities.argmax())})
 
 
 def _piece(single: System) -> System:
@@ -159,18 +168,20 @@ def _piece(single: System) -> System:
 
 
 def _growth(potential: Potential, piece: System, want: Sequence[str]) -> tuple[int, int, int] | None:
-    """Atoms, edges and bytes by which a larger batch of copies exceeds one copy."""
+    """Atoms, edges and bytes by which twice as many copies exceed once as many.
+
+    The last doubling counts: smaller batches may have lived in memory that was free inside the process already.
+    """
     edges = find_neighbours(piece, potential.cutoff).n_edges
-    first = _peak(potential, piece, want)
-    copies, grown = 1, 0
-    while grown < RESOLUTION and copies * piece.n_atoms < MOST_PROBED:
-        copies *= 2
-        peak = _peak(potential, System.batch([piece] * copies), want)
-        if first is None or peak is None:
-            return None
-        grown = peak - first
-    more = max(copies - 1, 1)
-    return more * piece.n_atoms, more * edges, max(grown, RESOLUTION // 8)
+    copies, before = 1, _peak(potential, piece, want)
+    while before is not None:
+        peak = _peak(potential, System.batch([piece] * (2 * copies)), want)
+        if peak is None:
+            break
+        if peak - before >= RESOLUTION or 2 * copies * piece.n_atoms >= MOST_PROBED:
+            return copies * piece.n_atoms, copies * edges, max(peak - before, RESOLUTION)
+        copies, before = 2 * copies, peak
+    return None
 
 
 def _peak(potential: Potential, system: System, want: Sequence[str]) -> int | None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from groundstate.api import Comparison
+from groundstate.api.compare import LABELS
 from groundstate.report import Page, agreement, structures
 
 PAIR_COLUMNS = [
@@ -21,7 +22,9 @@ PAIR_COLUMNS = [
     "pressure RMSE (GPa)",
 ]
 _TABLE = 200
-"""Rows of structures a page shows; the JSON twin has them all under `structures`."""
+"""Rows of structures a page shows; `--json` prints them all."""
+_MOST_POINTS = 1500
+"""Of one panel; of more, evenly chosen ones are drawn."""
 
 
 def pair_rows(found: Comparison, names: Sequence[str]) -> list[list[Any]]:
@@ -94,7 +97,9 @@ def sentence(found: Comparison, names: Sequence[str]) -> str:
 
 def page(found: Comparison, names: Sequence[str], facts: dict[str, Any]) -> Page:
     """Pairs, matrix, the most contested structures, the table of all, refusals, provenance."""
-    made = Page(f"{len(found.said)} models on {len(names)} structures", lead=f"{sentence(found, names)}.")
+    asked = [name for name in found.said if name != LABELS]
+    who = ("1 model" if len(asked) == 1 else f"{len(asked)} models") + (" and labels" if LABELS in found.said else "")
+    made = Page(f"{who} on {len(names)} structures", lead=f"{sentence(found, names)}.")
     made.table(PAIR_COLUMNS, pair_rows(found, names), caption="Disagreement of each two")
     made.text(
         "ΔE are energies per atom within a composition: in this table after the mean difference of each composition is "
@@ -136,5 +141,7 @@ def _matrix(made: Page, found: Comparison) -> None:
         name: np.array([np.nan if said.relative is None else 1e3 * said.relative for said in answers])
         for name, answers in found.said.items()
     }
+    forces = {name: values[:: -(-len(values) // _MOST_POINTS)] for name, values in forces.items()}
+    energies = {name: values[:: -(-len(values) // _MOST_POINTS)] for name, values in energies.items()}
     figure = agreement(forces, energies, "force components (eV/Å)", "energy above the lowest (meV/atom)")
     made.figure(figure, "Each model (row) against each other (column); on the line they agree")

@@ -11,11 +11,9 @@ from groundstate.data import Record, composition
 from groundstate.report import Page, curves, parity, structures
 from groundstate.training import ErrorTable, TrainResult
 
-_UNITS = {"energy": "energy, mean of its composition removed (eV/atom)", "forces": "force (eV/Å)"} | {
-    "stress": "stress (eV/Å³)"
-}
-_MOST_POINTS = 6000
-"""Of one panel; more are drawn from evenly, and the JSON twin says so."""
+_UNITS = {"energy": "ΔE (eV/atom)", "forces": "force (eV/Å)", "stress": "stress (eV/Å³)"}
+_MOST_POINTS = 2000
+"""Of one panel; of more, evenly chosen ones are drawn, and the JSON twin has them all."""
 
 
 def error_rows(tables: Mapping[str, ErrorTable]) -> list[list[Any]]:
@@ -75,7 +73,8 @@ def evaluated(
     if panels:
         data = {label: {"reference": x.tolist(), "predicted": y.tolist()} for label, (x, y) in panels.items()}
         figure = parity({label: {"model": _thinned(*pair)} for label, pair in panels.items()})
-        page.figure(figure, "Predicted against labelled", data)
+        caption = "Predicted against labelled; ΔE is the energy less its mean over the frames of a composition"
+        page.figure(figure, caption, data)
     worst = _worst(records, results)
     if worst:
         page.heading("Where it is worst")

@@ -6,11 +6,14 @@ from typing import Any
 from groundstate.api.parity import QUANTITIES, Parity
 from groundstate.report import Page
 
-COLUMNS = ["path", "verdict", "structures"] + [
-    f"{words} ({unit})"
-    for name, unit in QUANTITIES.items()
-    for words in (f"max Δ{name}", "allowed there")
-] + ["what it says"]  # fmt: skip
+_SIGNS = {"energy": "ΔE", "forces": "ΔF", "stress": "Δσ"}
+COLUMNS = [
+    "path",
+    "verdict",
+    "structures",
+    *(words for name, unit in QUANTITIES.items() for words in (f"{_SIGNS[name]} ({unit})", "limit")),
+    "remark",
+]
 _VERDICT = {True: "pass", False: "FAIL", None: "not tried"}
 
 

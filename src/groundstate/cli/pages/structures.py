@@ -103,7 +103,7 @@ def _changes(before: System, result: RelaxResult) -> dict[str, Any]:
 
 
 def _table(page: Page, rows: Sequence[Row]) -> None:
-    columns = [name for name in rows[0] if name != "notes"]
+    columns = [name for name in rows[0] if name != "notes" and any(row[name] not in ("", None) for row in rows)]
     page.table(columns, [[row[name] for name in columns] for row in rows])
 
 

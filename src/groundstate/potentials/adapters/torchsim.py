@@ -10,7 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from groundstate.atoms import Allowances, OptionError, RunError, System, UndefinedPropertyError, VerletList, check
+from groundstate.atoms import (
+    Allowances,
+    Graph,
+    GroundstateError,
+    OptionError,
+    RunError,
+    System,
+    UndefinedPropertyError,
+    VerletList,
+    check,
+    check_moved,
+    find_neighbours,
+)
 from groundstate.potentials.derive import evaluate, refuse_not_finite
 from groundstate.potentials.potential import Potential
 
@@ -60,6 +72,7 @@ class TorchSimModel(ModelInterface):
         self._compute_forces, self._compute_stress = True, compute_stress
         self._memory_scales_with = "n_atoms_x_density"
         self._neighbours = VerletList(potential.cutoff, skin)
+        self._known: tuple[Tensor, ...] | None = None
 
     def forward(self, state: Any, **_: Any) -> dict[str, Tensor]:
         """Energy, forces and, unless it was left out, stress of every structure of a state."""
@@ -74,11 +87,30 @@ class TorchSimModel(ModelInterface):
                 fix="make the model with compute_stress=False",
             )
         system = self.system(state)
-        check(system, self.potential.domain, self.allow)
+        graph = self._admitted(system)
         want = ("energy", "forces", "stress") if self._compute_stress else ("energy", "forces")
-        found = evaluate(self.potential, system, want, graph=self._neighbours.graph(system))
+        found = evaluate(self.potential, system, want, graph=graph)
         refuse_not_finite(found, system)
         return {name: value.to(state.dtype) for name, value in found.items()}
+
+    def _admitted(self, system: System) -> Graph:
+        """Neighbours of a batch that passed the contract, in full where its atoms are new, else as what has moved."""
+        known, self._known = self._known, (system.numbers, system.system_ptr, system.pbc)
+        new = known is None or any(not torch.equal(now, then) for now, then in zip(self._known, known, strict=True))
+        if new or not bool(torch.isfinite(system.positions).all() and torch.isfinite(system.cell).all()):
+            check(system, self.potential.domain, self.allow)
+            return self._neighbours.graph(system)
+        graph = self._neighbours.graph(system)
+        for frame, single in enumerate(system):
+
+            def near(one: System, cutoff: float, frame: int = frame) -> Graph:
+                return _of_one(graph, system, frame) if cutoff <= graph.cutoff else find_neighbours(one, cutoff)
+
+            try:
+                check_moved(single, self.potential.domain, self.allow, near)
+            except GroundstateError as error:
+                raise error.at(frame=frame) from error
+        return graph
 
     def system(self, state: Any) -> System:
         """A state of torch-sim as ours: rows for columns, periods per structure, the conditions stated here."""
@@ -100,3 +132,17 @@ class TorchSimModel(ModelInterface):
 
 
 _CONDITION_TYPES = {"charge": torch.float64, "multiplicity": torch.int64, "theory": torch.int64}
+
+
+def _of_one(graph: Graph, system: System, frame: int) -> Graph:
+    """The part of a batch's graph that belongs to one structure."""
+    first, last = system.system_ptr[frame : frame + 2].tolist()
+    start, end = graph.receiver_ptr[[first, last]].tolist()
+    return Graph(
+        graph.receivers[start:end] - first,
+        graph.senders[start:end] - first,
+        graph.shifts[start:end],
+        graph.receiver_ptr[first : last + 1] - start,
+        graph.reverse[start:end] - start,
+        graph.cutoff,
+    )

@@ -7,6 +7,7 @@ Checked: tests/quantum/test_abinit_engine.py
 """
 
 import gzip
+import hashlib
 import re
 import subprocess
 import tempfile
@@ -59,7 +60,7 @@ class InsulatingCrystals:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
         said = subprocess.run(["abinit", "--version"], capture_output=True, text=True, check=True).stdout
-        self.facts = {"version": said.split()[0]}
+        self.facts = {"version": said.split()[0], "pseudopotentials": _identity(settings["pseudopotentials"])}
 
     def __call__(self, structures: list[Arrays], want: list[str]) -> list[Arrays | Exception]:
         return [_attempt(structure, set(want), self.settings) for structure in structures]
@@ -68,6 +69,12 @@ class InsulatingCrystals:
 def start(settings: dict[str, Any]) -> InsulatingCrystals:
     """What `external/worker.py` asks of a driver."""
     return InsulatingCrystals(settings)
+
+
+def _identity(folder: str) -> str:
+    """Names and sizes of the files of a folder, hashed: another set of pseudopotentials is another level of theory."""
+    listed = sorted((path.name, path.stat().st_size) for path in Path(folder).iterdir())
+    return hashlib.sha256(repr(listed).encode()).hexdigest()[:12]
 
 
 def _attempt(structure: Arrays, want: set[str], settings: Arrays) -> Arrays | Exception:

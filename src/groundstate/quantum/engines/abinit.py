@@ -92,7 +92,7 @@ class Abinit:
         return LevelOfTheory(
             self.method,
             basis=f"PW {self.cutoff_Ha:g} Ha, {k}, insulator",
-            pseudopotential=Path(self.pseudopotentials).name,
+            pseudopotential=f"{Path(self.pseudopotentials).name} ({facts['pseudopotentials']})",
             code=f"ABINIT {facts['version']}",
             energy_zero="pseudo-cores and electrons at rest",
         )

@@ -50,6 +50,8 @@ def heat_flux(
     """
     if system.n_systems != 1:
         raise UndefinedPropertyError("E-HEAT-BATCH", "a heat flux belongs to one structure", fix="select one")
+    if not potential.conservative:
+        raise _no_slopes()
     periodic = _site_energies(potential, system)
     tolerance = _tolerance(potential, periodic)
     for rounds in range(1, DEEPEST + 1) if depth is None else [depth]:
@@ -58,6 +60,8 @@ def heat_flux(
         cluster = cluster.replace(positions=(cluster.positions - centre).requires_grad_())
         with torch.enable_grad():
             energies = _partition(potential, cluster)[home]
+            if not energies.requires_grad:
+                raise _no_slopes()
             if float((energies.detach() - periodic).abs().max()) <= tolerance:
                 return _flux(energies, cluster, owner, home, system, velocities / FEMTOSECOND) * FEMTOSECOND
     raise UndefinedPropertyError(
@@ -110,6 +114,15 @@ def _unfold(system: System, reach: float) -> tuple[System, Int[Tensor, " atom"],
     cluster = System.single(system.positions[owner] + translation, system.numbers[owner], masses=system.masses[owner])
     cluster = cluster.replace(charge=system.charge, multiplicity=system.multiplicity, theory=system.theory)
     return cluster, owner, torch.arange(count) < system.n_atoms
+
+
+def _no_slopes() -> UndefinedPropertyError:
+    return UndefinedPropertyError(
+        "E-HEAT-FLUX-SLOPES",
+        "the energies of this model's atoms cannot be differentiated",
+        why="heat flows by the force that one atom's energy puts on another",
+        fix="use a model that runs in this process and derives its forces from its energy",
+    )
 
 
 def _site_energies(potential: Potential, system: System) -> Float[Tensor, " atom"]:

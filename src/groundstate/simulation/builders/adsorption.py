@@ -15,9 +15,9 @@ from groundstate.simulation import options
 from groundstate.simulation.builders.settings import Settings, relaxed
 from groundstate.simulation.builders.sites import Site, adsorption_sites, nearest_site
 from groundstate.simulation.builders.surfaces import THIN_VACUUM, vacuum_of
+from groundstate.simulation.evaluation import computed
 from groundstate.simulation.outputs import identity
 from groundstate.simulation.paths.ends import minimum_image
-from groundstate.simulation.paths.work import computed
 from groundstate.simulation.progress import Callback, silent
 from groundstate.simulation.relaxation import RelaxResult
 

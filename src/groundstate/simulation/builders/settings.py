@@ -1,6 +1,8 @@
 """Settings that every structure of an energy difference shares, and cells repeated in space."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +34,7 @@ class Settings:
 
 def relaxed(
     structures: Sequence[System],
-    fixed: Sequence[Bool[Tensor, " atom"]] | None,
+    fixed: Sequence[Bool[Tensor, " _atom"]] | None,
     potential: Potential,
     settings: Settings,
     allow: Allowances | None,
@@ -50,6 +52,14 @@ def relaxed(
         output=output,
         progress=progress,
     )
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep what libraries tell each other about their future interfaces from the user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def repeated(single: System, repeats: tuple[int, int, int]) -> System:

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from groundstate.atoms import RunError, System
 from groundstate.data import to_pymatgen
+from groundstate.simulation.builders.settings import quietly
 from groundstate.simulation.paths.ends import minimum_image
 
-_NAMES = {"ontop": "top", "bridge": "bridge", "hollow": "hollow"}
+SAME = 0.1
+"""Å in the plane within which two places are one."""
 BELOW = 0.6
 """Å in the plane within which an atom lies under a site."""
 LAYER = 0.7
@@ -36,15 +38,18 @@ def adsorption_sites(slab: System) -> list[Site]:
         ) from None
     periodic = slab.replace(pbc=torch.ones_like(slab.pbc))
     (structure,) = to_pymatgen(periodic)
-    finder = AdsorbateSiteFinder(structure, mi_vec=tuple(_normal(slab).tolist()))
-    found = finder.find_adsorption_sites(distance=0.0, symm_reduce=0.05, near_reduce=0.05)
+    with quietly():
+        finder = AdsorbateSiteFinder(structure, mi_vec=tuple(_normal(slab).tolist()))
+        found = finder.find_adsorption_sites(distance=0.0, symm_reduce=0.05, near_reduce=0.05)
     sites: list[Site] = []
-    for given, kind in _NAMES.items():
-        for place in found[given]:
-            position = torch.as_tensor(place, dtype=torch.float64)
-            name = _named(slab, position, kind)
-            same = sum(site.name.split(" #")[0] == name for site in sites)
-            sites.append(Site(kind, f"{name} #{same + 1}" if same else name, position))
+    for place in (*found["ontop"], *found["bridge"], *found["hollow"]):
+        position = torch.as_tensor(place, dtype=torch.float64)
+        kind = _kind(slab, position)
+        name = _named(slab, position, kind)
+        alike = [site for site in sites if site.name.split(" #")[0] == name]
+        if alike and nearest_site(position, alike, slab)[1] < SAME:
+            continue
+        sites.append(Site(kind, f"{name} #{len(alike) + 1}" if alike else name, position))
     return sites
 
 
@@ -61,11 +66,18 @@ def _everywhere(slab: System, sites: list[Site]) -> list[Tensor]:
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
     (structure,) = to_pymatgen(slab.replace(pbc=torch.ones_like(slab.pbc)))
-    operations = SpacegroupAnalyzer(structure, symprec=0.1).get_symmetry_operations(cartesian=True)
+    with quietly():
+        operations = SpacegroupAnalyzer(structure, symprec=0.1).get_symmetry_operations(cartesian=True)
     normal = _normal(slab)
+    # Operations that turn the slab over belong to its lower side.
+    upright = [
+        operation
+        for operation in operations
+        if float((torch.as_tensor(operation.rotation_matrix) @ normal) @ normal) > 0.99
+    ]
     found = []
     for site in sites:
-        images = [torch.as_tensor(operation.operate(site.position.numpy())) for operation in operations]
+        images = [torch.as_tensor(operation.operate(site.position.numpy())) for operation in upright]
         found.append(torch.stack([image - (image @ normal) * normal for image in images]))
     return found
 
@@ -84,18 +96,32 @@ def _normal(slab: System) -> Float[Tensor, " 3"]:
     return sign * normal / normal.norm()
 
 
+def _around(slab: System, position: Tensor) -> tuple[Float[Tensor, " image"], Float[Tensor, " image"]]:
+    """Distance in the plane and depth below the outermost atom, of all atoms and their images nearby, Å."""
+    normal = _normal(slab)
+    steps = torch.cartesian_prod(*[torch.arange(-2.0, 3.0, dtype=torch.float64)] * 2) @ slab.cell[0, :2]
+    vectors = (slab.positions[:, None] + steps[None] - position).reshape(-1, 3)
+    flat = vectors - (vectors @ normal)[:, None] * normal
+    depth = slab.positions @ normal
+    depth = (depth.max() - depth).repeat_interleave(len(steps))
+    return torch.linalg.vector_norm(flat, dim=1), depth
+
+
+def _kind(slab: System, position: Tensor) -> str:
+    """By how many atoms of the outermost layer are equally near: one, two, more."""
+    across, depth = _around(slab, position)
+    outer = across[depth < LAYER]
+    return {1: "top", 2: "bridge"}.get(int((outer < outer.min() + 0.3).sum()), "hollow")
+
+
 def _named(slab: System, position: Tensor, kind: str) -> str:
     """`hcp` or `fcc` where three atoms surround a hollow and the second or third layer has an atom under it."""
     if kind != "hollow":
         return kind
-    depth = slab.positions @ _normal(slab)
-    depth = float(depth.max()) - depth
-    across = _across(slab, slab.positions - position)
-    nearest = across[depth < LAYER].sort().values
-    if len(nearest) > 3 and float(nearest[3] - nearest[2]) < 0.2:
-        return "hollow"
+    across, depth = _around(slab, position)
+    outer = across[depth < LAYER].sort().values
     under = depth[(across < BELOW) & (depth >= LAYER)]
-    if len(under) == 0:
+    if float(outer[3] - outer[2]) < 0.2 or len(under) == 0:
         return "hollow"
     ordered = depth.sort().values
     levels = ordered[torch.cat([torch.tensor([True]), ordered.diff() > LAYER])]

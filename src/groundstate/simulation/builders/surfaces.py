@@ -12,9 +12,9 @@ from groundstate.atoms.units import ELEMENTARY_CHARGE_C
 from groundstate.data import from_pymatgen, to_pymatgen
 from groundstate.potentials import Potential
 from groundstate.simulation import options
-from groundstate.simulation.builders.settings import Settings, relaxed
+from groundstate.simulation.builders.settings import Settings, quietly, relaxed
+from groundstate.simulation.evaluation import computed
 from groundstate.simulation.outputs import identity
-from groundstate.simulation.paths.work import computed
 from groundstate.simulation.progress import Callback, silent
 from groundstate.simulation.relaxation import RelaxResult
 
@@ -126,6 +126,11 @@ def surfaces(
 
 def cut(crystal: System, config: SurfaceConfig) -> list[Cut]:
     """The slabs of every termination asked for."""
+    with quietly():
+        return _cut(crystal, config)
+
+
+def _cut(crystal: System, config: SurfaceConfig) -> list[Cut]:
     try:
         from pymatgen.core.surface import SlabGenerator
     except ImportError:

@@ -11,9 +11,9 @@ from groundstate.atoms import Allowances, OptionError, RunError, System, check
 from groundstate.atoms.elements import symbols
 from groundstate.potentials import Potential
 from groundstate.simulation import options
-from groundstate.simulation.builders.settings import Settings, relaxed, repeated, widths
+from groundstate.simulation.builders.settings import Settings, quietly, relaxed, repeated, widths
+from groundstate.simulation.evaluation import computed
 from groundstate.simulation.outputs import identity
-from groundstate.simulation.paths.work import computed
 from groundstate.simulation.progress import Callback, silent
 from groundstate.simulation.relaxation import RelaxResult
 
@@ -134,7 +134,8 @@ def distinct_sites(crystal: System, symprec: float) -> dict[int, int]:
         ) from None
     fractional = crystal.positions @ torch.linalg.inv(crystal.cell[0])
     cell = (crystal.cell[0].cpu().numpy(), fractional.cpu().numpy(), crystal.numbers.cpu().numpy())
-    found = spglib.get_symmetry_dataset(cell, symprec=symprec)
+    with quietly():
+        found = spglib.get_symmetry_dataset(cell, symprec=symprec)
     if found is None:
         raise RunError("E-SYMMETRY", f"no symmetry was found at symprec={symprec:g} Å", fix="try another symprec")
     classes = found.equivalent_atoms.tolist()

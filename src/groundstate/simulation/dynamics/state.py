@@ -144,7 +144,8 @@ def compute(state: MDState, engine: Forces, *, strained: bool = False) -> tuple[
     """The state with energy and forces where the atoms are, and the strain gradient; errors as in `Engine.evaluate`."""
     want = ("energy", "forces", "strain_gradient") if strained else ("energy", "forces")
     found, errors = engine.evaluate(state.system, want)
-    return replace(state, **found), errors  # type: ignore[arg-type]
+    gradient = found.get("strain_gradient", state.strain_gradient)
+    return replace(state, energy=found["energy"], forces=found["forces"], strain_gradient=gradient), errors
 
 
 def kick(state: MDState, velocities: Float[Tensor, "atom 3"], time: float) -> Float[Tensor, "atom 3"]:

@@ -229,6 +229,12 @@ def _primitive_cells(system: System, tolerance: float = 1e-3) -> int:
 def _admit(system: System, potential: Potential, allow: Allowances | None) -> None:
     if system.n_systems != 1:
         raise OptionError("E-FREE-ENERGY-BATCH", "a free energy belongs to one structure", fix="select one")
+    if not potential.conservative:
+        what, why = (
+            "the model's forces are not the derivative of its energy",
+            "the work along a path then depends on it",
+        )
+        raise OptionError("E-EINSTEIN-DIRECT", what, why=why, fix="use a conservative model")
     (verdict,) = judge(system, potential.domain, allow)
     if verdict.problems:
         raise verdict.problems[0]

@@ -16,9 +16,9 @@ from groundstate.atoms.elements import periodic_table
 from groundstate.atoms.units import BOLTZMANN, BOLTZMANN_J_PER_K, ELEMENTARY_CHARGE_C, ATOMIC_MASS_kg
 from groundstate.potentials import Potential
 from groundstate.simulation import options
+from groundstate.simulation.evaluation import computed
 from groundstate.simulation.outputs import RunFolder, identity, input_keys, run_folder
 from groundstate.simulation.paths.ends import minimum_image
-from groundstate.simulation.paths.work import computed
 from groundstate.simulation.progress import Callback, Progress, silent
 from groundstate.simulation.relaxation.relax import no_atoms
 

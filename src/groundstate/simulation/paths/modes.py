@@ -9,7 +9,7 @@ from torch import Tensor
 from groundstate.atoms import System
 from groundstate.atoms.units import ELEMENTARY_CHARGE_C, ATOMIC_MASS_kg
 from groundstate.potentials import Potential
-from groundstate.simulation.paths.work import computed
+from groundstate.simulation.evaluation import computed
 
 NEGATIVE = 0.02
 """eV/Å² below zero from which a curvature counts as negative; between, it is noise of forces and differences."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -12,116 +12,21 @@ from torch import Tensor
 
 from groundstate.atoms import Allowances, GroundstateError, OptionError, StructureError, System, check, judge
 from groundstate.potentials import Potential
-from groundstate.simulation import options
 from groundstate.simulation.engine import Engine
+from groundstate.simulation.evaluation import computed, packed
 from groundstate.simulation.outputs import RunFolder, identity, input_keys, run_folder
 from groundstate.simulation.paths import band
-from groundstate.simulation.paths.band import BandState, Elasticity
+from groundstate.simulation.paths.band import BandState
 from groundstate.simulation.paths.ends import mismatch, remarks
-from groundstate.simulation.paths.interpolate import INTERPOLATIONS, band_of, interpolate
-from groundstate.simulation.paths.modes import Modes, lowest_modes
+from groundstate.simulation.paths.interpolate import band_of, interpolate
+from groundstate.simulation.paths.modes import lowest_modes
+from groundstate.simulation.paths.neb_records import HOW_COMPUTED, NEBConfig, NEBResult, Status
 from groundstate.simulation.paths.profile import Profile
 from groundstate.simulation.paths.storage import PathStore
-from groundstate.simulation.paths.work import computed, packed
 from groundstate.simulation.progress import Callback, Progress, silent
 from groundstate.simulation.relaxation import RelaxConfig, relax
 from groundstate.simulation.relaxation.relax import all_fixed, check_fixed, no_atoms
 from groundstate.simulation.states import join, take
-
-Status = Literal["converged", "max_steps", "diverged", "invalid"]
-HOW_COMPUTED = ("skin", "max_atoms_per_batch", "checkpoint_every")
-"""Options that change the cost of a result and not the result."""
-
-
-@dataclass(frozen=True)
-class NEBConfig:
-    """How paths are found.
-
-    images           between the ends · interpolation of the first guess, `idpp` or `linear`
-    force_tolerance  eV/Å; converged when the largest band force on an atom of any image is below it (and the highest
-                     image climbs, where it is asked to)
-    max_steps        steps before a path ends as `max_steps`
-    climb            the highest image climbs to the saddle, once the largest band force is below `climb_below` (eV/Å)
-    spring           eV/Å² between neighbouring images; `softest_spring` away from the saddle, `None`: the same
-    relax_ends       relax start and end first, to `force_tolerance` / 2
-    verify           count the negative modes of the saddle of each converged path
-    max_step Å · skin Å of neighbour lists · max_atoms_per_batch computed together · checkpoint_every steps
-    """
-
-    images: int = 7
-    interpolation: str = "idpp"
-    force_tolerance: float = 0.03
-    max_steps: int = 500
-    climb: bool = True
-    climb_below: float = 0.5
-    spring: float = 1.0
-    softest_spring: float | None = None
-    relax_ends: bool = False
-    verify: bool = False
-    max_step: float = 0.1
-    skin: float = 1.0
-    max_atoms_per_batch: int | None = 2048
-    checkpoint_every: int = 10
-
-    def __post_init__(self) -> None:
-        options.whole("images", self.images, 1)
-        options.one_of("interpolation", self.interpolation, INTERPOLATIONS)
-        options.within("force_tolerance", self.force_tolerance, 1e-8, 10.0, hint="it is in eV/Å; 0.03 to 0.05 is usual")
-        options.whole("max_steps", self.max_steps, 1)
-        options.within("climb_below", self.climb_below, 1e-6, 100.0, hint="it is in eV/Å")
-        options.within("spring", self.spring, 1e-3, 100.0, hint="it is in eV/Å²; 0.1 to 5 is usual")
-        if self.softest_spring is not None:
-            options.within("softest_spring", self.softest_spring, 1e-3, self.spring, hint="at most `spring`")
-        options.within("max_step", self.max_step, 1e-4, 1.0, hint="it is in Å")
-        options.within("skin", self.skin, 0.0, 5.0, hint="it is in Å")
-        options.whole("checkpoint_every", self.checkpoint_every, 1)
-        if self.max_atoms_per_batch is not None:
-            options.whole("max_atoms_per_batch", self.max_atoms_per_batch, 1)
-
-    @property
-    def elasticity(self) -> Elasticity:
-        """Springs and climbing."""
-        softest = self.spring if self.softest_spring is None else self.softest_spring
-        return Elasticity(self.spring, softest, self.climb_below if self.climb else None)
-
-
-@dataclass(frozen=True, eq=False)
-class NEBResult:
-    """How the search for one path ended.
-
-    status       `converged`; `max_steps`: the path of the last step; `diverged`: as it was when an image was refused;
-                 `invalid`: refused at the door, no path
-    images       all structures along the path, ends included · profile energy and slope along it
-    saddle       number of the highest image · climbed whether it was driven to the saddle
-    barrier_forward  E(saddle) − E(start), barrier_backward  E(saddle) − E(end), reaction_energy  E(end) − E(start), eV.
-                 E(saddle) is the energy of the climbing image, or where none climbed the top of the cubic of `profile`;
-                 no zero-point energy, no entropy
-    modes        of the saddle, when asked · max_force eV/Å, what the tolerance was compared with
-    notes, warnings for people · record: potential, configuration and version that made it
-    """
-
-    index: int
-    status: Status
-    code: str
-    reason: str
-    images: System | None
-    profile: Profile | None
-    saddle: int | None
-    climbed: bool
-    barrier_forward: float | None
-    barrier_backward: float | None
-    reaction_energy: float | None
-    max_force: float | None
-    steps: int
-    modes: Modes | None
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...]
-    record: Mapping[str, Any]
-
-    @property
-    def converged(self) -> bool:
-        """Whether the band force is below the tolerance on every image."""
-        return self.status == "converged"
 
 
 def neb(
@@ -231,13 +136,14 @@ class _Paths:
             self._refuse(i, error)
             return None
         self._judge_ends(i, at_ends["forces"])
-        guess = interpolate(start, end, fixed, self.config.images, self.config.interpolation)
+        guess = band_of(start, interpolate(start, end, fixed, self.config.images, self.config.interpolation))
+        if problem := self._overlap(guess):
+            self._refuse(i, problem)
+            return None
         energy = torch.zeros(1, self.config.images + 2, dtype=torch.float64, device=start.device)
         energy[0, 0], energy[0, -1] = at_ends["energy"][0], at_ends["energy"][1]
         held = fixed.repeat(self.config.images + 2)
-        state = band.init(
-            band_of(start, guess), held, torch.tensor([i], device=start.device), energy, self.config.max_step
-        )
+        state = band.init(guess, held, torch.tensor([i], device=start.device), energy, self.config.max_step)
         return self.store.continued(i, state)
 
     def _examine(self, i: int) -> None:
@@ -250,6 +156,22 @@ class _Paths:
         if problem := mismatch(start, end, fixed):
             raise problem
         self.warnings[i] += remarks(start, end, fixed)
+
+    def _overlap(self, guess: System) -> StructureError | None:
+        """Atoms of the first guess that pass through each other: no model has a number for that."""
+        for m, verdict in enumerate(judge(self._images(guess), self.potential.domain, self.allow)):
+            if verdict.problems:
+                return StructureError(
+                    "E-PATH-OVERLAP",
+                    f"image {m} of the first guess: {verdict.problems[0].what}",
+                    why="the path leads through an atom",
+                    fix="use interpolation='idpp', or give the path in two parts around the obstacle",
+                    atoms=verdict.problems[0].atoms,
+                )
+        return None
+
+    def _images(self, whole: System) -> System:
+        return band.Bands.of(whole, self.config.images + 2).structures()
 
     def _judge_ends(self, i: int, forces: Tensor) -> None:
         free = ~self.fixed[i]
@@ -304,8 +226,7 @@ class _Paths:
         return found
 
     def _sound(self, one: BandState) -> tuple[Status, str, str]:
-        images = band.Bands.of(one.system, self.config.images + 2).structures()
-        for m, verdict in enumerate(judge(images, self.potential.domain, self.allow)):
+        for m, verdict in enumerate(judge(self._images(one.system), self.potential.domain, self.allow)):
             if verdict.problems:
                 return "diverged", verdict.problems[0].code, f"image {m}: {verdict.problems[0].what}"
         return "converged", "", ""

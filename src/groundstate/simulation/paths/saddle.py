@@ -14,12 +14,12 @@ from groundstate.atoms import Allowances, GroundstateError, OptionError, System,
 from groundstate.potentials import Potential
 from groundstate.simulation import options
 from groundstate.simulation.engine import Engine
+from groundstate.simulation.evaluation import computed, packed
 from groundstate.simulation.frames import frame_text, read_frame
 from groundstate.simulation.outputs import RunFolder, identity, input_keys, run_folder
 from groundstate.simulation.paths import dimer
 from groundstate.simulation.paths.dimer import DimerState, Turning
 from groundstate.simulation.paths.modes import lowest_modes
-from groundstate.simulation.paths.work import computed, packed
 from groundstate.simulation.progress import Callback, Progress, silent
 from groundstate.simulation.relaxation.relax import all_fixed, check_fixed, no_atoms
 from groundstate.simulation.states import atom_rows, join, take

@@ -18,6 +18,8 @@ from groundstate.simulation.relaxation import RelaxConfig, RelaxResult, relax
 
 NOISE_MARGIN = 6.0
 """The largest of many noisy forces is this many times their root mean square, seldom more."""
+NEGLIGIBLE = 1e-3
+"""A floor this far below the tolerance is that of float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +96,11 @@ def relax_to_floor(
     """Relax every structure to `config.force_tolerance`, or to `NOISE_MARGIN` times the rounding noise of its forces.
 
     A potential that computes in float32 cannot reach 1e-4 eV/Å in many structures; it is then relaxed to what it can
-    reach, and the result says so in its notes. The noise is measured at the input, see `laws.noise`.
+    reach, and the result says so in its notes. The noise (`laws.noise`) is measured at the input, once for structures
+    of the same atoms, and only once where it is far below what is asked.
     """
-    floors = [_floor(potential, single, allow) for single in system]
     asked = config.force_tolerance
+    floors = _floors(system, potential, asked, allow)
     groups: dict[float, list[int]] = {}
     for i, floor in enumerate(floors):
         groups.setdefault(max(asked, _rounded_up(floor)), []).append(i)
@@ -118,8 +121,21 @@ def relax_to_floor(
     return [results[i] for i in range(system.n_systems)]
 
 
+def _floors(system: System, potential: Potential, asked: float, allow: Allowances | None) -> list[float]:
+    """eV/Å per structure, below which no relaxation can be trusted to end; 0 where that is no matter."""
+    known: dict[bytes, float] = {}
+    floors = []
+    for single in system:
+        atoms = single.numbers.cpu().numpy().tobytes()
+        if atoms not in known:
+            if any(0 < floor < NEGLIGIBLE * asked for floor in known.values()):
+                return [0.0] * system.n_systems  # float64: the same potential computes all of them
+            known[atoms] = _floor(potential, single, allow)
+        floors.append(known[atoms])
+    return floors
+
+
 def _floor(potential: Potential, single: System, allow: Allowances | None) -> float:
-    """eV/Å below which no relaxation of this structure can be trusted to end; 0 for one that will be refused."""
     if judge(single, potential.domain, allow)[0].problems:
         return 0.0
     try:

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class PhononConfig:
     relax_first: bool = True
     force_tolerance: float = 1e-4
     max_steps: int = 1000
-    imaginary: Literal["report", "refuse"] = "report"
+    imaginary: str = "report"
     imaginary_tolerance_THz: float = 0.1
     temperatures_K: tuple[float, ...] = tuple(float(t) for t in range(0, 1001, 50))
     mesh_length: float = 60.0

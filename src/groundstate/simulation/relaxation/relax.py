@@ -29,8 +29,6 @@ __all__ = ["RelaxResult", "all_fixed", "check_fixed", "no_atoms", "relax"]
 
 HOW_COMPUTED = ("skin", "max_atoms_per_batch")
 """Options that change the cost of a result and not the result."""
-ALL_TOGETHER = 256
-"""Atoms that are computed together without a forecast of memory, which would cost more than it saves."""
 
 
 def relax(
@@ -136,9 +134,9 @@ class _Relaxation:
 
     def _fitting(self, waiting: list[int]) -> list[int]:
         """Without a limit given, as many atoms together as memory is forecast to hold; what exceeds it is refused."""
-        batch = self.system.select(waiting)
-        if self.limit is not None or batch.n_atoms <= ALL_TOGETHER:
+        if self.limit is not None or not waiting:
             return waiting
+        batch = self.system.select(waiting)
         told = memory.forecast(self.engine.potential, batch, minimise.wanted(self.config))
         self.limit, self.message = told.batch(batch.device), told.message
         if told.atoms is None:
