@@ -55,8 +55,8 @@ def test_install_show_and_remove(said: Said, tmp_path: Path, monkeypatch: pytest
     brought = tmp_path / "brought"
     brought.write_bytes(WEIGHTS)
     code, _, err = said("models", "install", "spring", "--python", sys.executable)
-    assert code == 7
-    assert "E-OFFLINE" in err
+    assert code == 5
+    assert "E-WEIGHTS-MISSING" in err
     code, out, _ = said("models", "install", "spring", "--offline-file", brought, "--json")
     assert code == 0
     assert json.loads(out)["state"] == "ready"

@@ -27,9 +27,9 @@ def test_state_follows_what_is_on_disk(tmp_path: Path, family: Family, card: Car
     brought = tmp_path / "brought"
     brought.write_bytes(WEIGHTS)
     said: list[str] = []
-    with pytest.raises(RunError, match="no public address") as refusal:
+    with pytest.raises(ModelError, match="no public address") as refusal:
         installing.install("spring", python=sys.executable, say=said.append)
-    assert refusal.value.code == "E-OFFLINE"
+    assert refusal.value.code == "E-WEIGHTS-MISSING"
     assert family.environment.python == sys.executable
     assert "Springs runs under" in said[0]
     assert installing.state(card).word == "weights missing"
@@ -51,6 +51,13 @@ def test_an_interpreter_without_the_package_is_refused(
         installing.install("spring", python=sys.executable)
     assert refusal.value.code == "E-EXTERNAL-PYTHON"
     assert installing.state(card).word == "not installed"
+
+
+def test_an_interpreter_that_is_gone_is_a_state_and_no_crash(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = Card.from_dict(record(weights={"source": "package", "files": [{"name": "spring.txt"}]}))
+    monkeypatch.setenv("GROUNDSTATE_TOY_PYTHON", "/nowhere/python")
+    assert installing.state(shipped).word == "not installed"
+    assert "/nowhere/python" in installing.state(shipped).fix
 
 
 def test_offline_says_how_to_make_the_environment_elsewhere(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:

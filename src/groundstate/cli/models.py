@@ -93,11 +93,11 @@ def show_models(
 
 def _print_models(rows: list[dict[str, Any]]) -> None:
     table = Table(title="Public models (name one for all about it)", title_justify="left")
-    for column in ("id", "state", "licence", "forces", "elements", "theory", "charge"):
+    for column in ("model", "state", "licence", "forces", "elements", "theory", "charge"):
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(
-            row["id"],
+            f"{row['name']}-{row['version']}",
             row["state"],
             row["licence"],
             "conservative" if row["conservative"] else "direct",

@@ -34,6 +34,13 @@ class WeightsFile:
             raise OptionError("E-CARD", f"'{self.name}' has no name or no SHA-256", fix="give 64 hexadecimal digits")
 
 
+def joint_hash(hashes: Mapping[str, str]) -> str:
+    """Of one file its own, of several the SHA-256 over their names and hashes."""
+    if len(hashes) == 1:
+        return next(iter(hashes.values()))
+    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in hashes.items()).encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class Weights:
     """Where the numbers come from.
@@ -47,15 +54,15 @@ class Weights:
     files: tuple[WeightsFile, ...]
     page: str = ""
 
+    def __post_init__(self) -> None:
+        if not self.files:
+            raise OptionError("E-CARD", "weights without a file", fix="name the files of the model")
+
     @property
     def sha256(self) -> str:
         """Hash of the one file, or over the hashes of several; "" while one of them is not known."""
-        hashes = [file.sha256 for file in self.files]
-        if not hashes or "" in hashes:
-            return ""
-        if len(hashes) == 1:
-            return hashes[0]
-        return hashlib.sha256("".join(f"{f.name} {f.sha256}\n" for f in self.files).encode()).hexdigest()
+        hashes = {file.name: file.sha256 for file in self.files}
+        return joint_hash(hashes) if all(hashes.values()) else ""
 
     @property
     def pinned(self) -> bool:

@@ -38,7 +38,11 @@ def state(card: Card) -> State:
     runs = family(card.family)
     if not runs.environment.installed:
         return State("not installed", f"run `groundstate models install {card.name}`")
-    if all(path.is_file() for path in weights.paths(card, runs.environment.python)):
+    try:
+        there = all(path.is_file() for path in weights.paths(card, runs.environment.python))
+    except RunError as error:  # an interpreter that was named and does not start
+        return State("not installed", str(error))
+    if there:
         return State("ready")
     return State("weights missing", weights.how_to_get(card))
 
@@ -81,7 +85,7 @@ def install(
         say(f"weights: {weights.bring(card, offline_file, overwrite=overwrite)}")
     now = state(card)
     if now.word == "weights missing" and card.weights.source == "download":
-        weights.fetch(card, report=lambda done, total: say(_amount(done, total)))
+        weights.fetch(card, report=_tenths(say))
         now = state(card)
     if now.ready:
         weights.located(card, runs.environment.python)
@@ -102,7 +106,7 @@ def remove(name: str, *, say: Say = lambda line: None) -> None:
         if card is not None and other.family == runs.name and other.key != card.key and state(other).ready
     ]
     if others:
-        say(f"kept the environment of {runs.title}: {', '.join(others)} run in it")
+        say(f"kept the environment: {', '.join(others)} run in it (`groundstate models remove {runs.name}`)")
         return
     if runs.environment.remove():
         say(f"removed the environment of {runs.title}")
@@ -116,5 +120,14 @@ def _environment(runs: Family, python: str | None, index: str | None, say: Say) 
     say(f"{runs.title} runs under {python}")
 
 
-def _amount(done: int, total: int) -> str:
-    return f"weights: {done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else f"weights: {done / 1e6:.0f} MB"
+def _tenths(say: Say) -> weights.Report:
+    """A report that speaks ten times during a download."""
+    said: set[int] = set()
+
+    def report(done: int, total: int) -> None:
+        tenth = 10 * done // total if total else done // 100_000_000
+        if tenth not in said:
+            said.add(tenth)
+            say(f"weights: {done / 1e6:.0f}" + (f" of {total / 1e6:.0f} MB" if total else " MB"))
+
+    return report

@@ -19,7 +19,7 @@ from pathlib import Path
 from groundstate.atoms import ModelError, RunError
 from groundstate.atoms.places import offline, user_folder
 from groundstate.data.files import UNFINISHED, owned_folder, write_whole
-from groundstate.zoo.catalogue import Card, WeightsFile
+from groundstate.zoo.catalogue import Card, WeightsFile, joint_hash
 
 PINS = "pins.json"
 Report = Callable[[int, int], None]
@@ -76,9 +76,7 @@ def located(card: Card, python: str | None) -> tuple[list[Path], str]:
     _verify(card, hashes)
     if not card.weights.pinned:
         _pin(card, hashes)
-    together = "".join(f"{name} {digest}\n" for name, digest in hashes.items())
-    only = len(hashes) == 1
-    return found, next(iter(hashes.values())) if only else hashlib.sha256(together.encode()).hexdigest()
+    return found, joint_hash(hashes)
 
 
 def pins(card: Card) -> dict[str, str]:
@@ -106,7 +104,7 @@ def how_to_get(card: Card) -> str:
 def fetch(card: Card, *, report: Report = lambda done, total: None) -> None:
     """Download what is missing, each file whole or not at all; a part that is there is continued.
 
-    Raises RunError E-OFFLINE, E-DOWNLOAD, ModelError E-WEIGHTS.
+    Raises RunError E-OFFLINE, E-DOWNLOAD, ModelError E-WEIGHTS, E-WEIGHTS-MISSING where no address is known.
     """
     folder = models_folder() / card.key
     with owned_folder(folder):
@@ -114,9 +112,12 @@ def fetch(card: Card, *, report: Report = lambda done, total: None) -> None:
             target = folder / file.name
             if target.is_file():
                 continue
-            if offline() or not file.url:
-                why = "downloads are forbidden (OFFLINE)" if file.url else "no public address is known for it"
-                raise RunError("E-OFFLINE", f"{file.name} is not here: {why}", file=str(folder), fix=how_to_get(card))
+            if not file.url:
+                what = f"{file.name} is not here, and no public address of it is known"
+                raise ModelError("E-WEIGHTS-MISSING", what, file=str(folder), fix=how_to_get(card))
+            if offline():
+                what = f"{file.name} is not here, and downloads are forbidden (OFFLINE)"
+                raise RunError("E-OFFLINE", what, file=str(folder), fix=how_to_get(card))
             part = folder / f"{file.name}{UNFINISHED}"
             _download(file, part, report)
             _take(card, file, part)
