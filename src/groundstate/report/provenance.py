@@ -44,14 +44,6 @@ def provenance(
     return facts
 
 
-def _precision(potential: Potential) -> str:
-    """What a network computes in: as it says of itself, or the types of its parameters; analytic ones use float64."""
-    if said := potential.describe().get("precision"):
-        return str(said)
-    found = sorted({str(p.dtype).removeprefix("torch.") for p in potential.state_dict().values()})
-    return ", ".join(name for name in found if name.startswith("float")) or "float64"
-
-
 def _precisions(potential: Potential) -> list[str]:
     """Those of its parameters, and what parts with constant weights say of themselves."""
     description = potential.describe()
