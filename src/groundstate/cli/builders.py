@@ -9,7 +9,7 @@ from groundstate import api
 from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
 from groundstate.cli.app import app
-from groundstate.cli.paths import Report, show_rows, tabulate
+from groundstate.cli.tables import show_rows, tabulate
 from groundstate.report import Page, curves, provenance, structures
 from groundstate.simulation import progress_bar
 from groundstate.simulation.builders import Adsorption, Surface, Vacancy
@@ -28,7 +28,7 @@ def vacancy(
     max_atoms: Annotated[int, typer.Option(help="Atoms of the largest cell.")] = 300,
     force_tolerance: Annotated[float, typer.Option(help="Largest force at the end, eV/Å.")] = 0.03,
     folder: opt.Output = None,
-    report: Report = None,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Formation energies of the vacancies that symmetry tells apart, in growing cells.
@@ -86,7 +86,7 @@ def surface(
     tolerance: Annotated[float, typer.Option(help="Change that counts as converged, J/m².")] = 0.02,
     force_tolerance: Annotated[float, typer.Option(help="Largest force at the end, eV/Å.")] = 0.03,
     folder: opt.Output = None,
-    report: Report = None,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Surface energies of a plane from a line through slabs of growing thickness.
@@ -137,7 +137,7 @@ def adsorb(
     force_tolerance: Annotated[float, typer.Option(help="Largest force at the end, eV/Å.")] = 0.03,
     max_steps: Annotated[int, typer.Option(help="Steps before a structure ends unconverged.")] = 500,
     folder: opt.Output = None,
-    report: Report = None,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Adsorption energies on the distinct sites of a surface, with a scan of the height.

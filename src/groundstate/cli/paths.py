@@ -4,18 +4,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from groundstate import api
 from groundstate.atoms import System
 from groundstate.cli import options as opt
-from groundstate.cli.app import app, errors, output, show
+from groundstate.cli.app import app
+from groundstate.cli.tables import show_rows, tabulate
 from groundstate.potentials import Potential
 from groundstate.report import Page, curves, provenance, structures
 from groundstate.simulation import progress_bar
 from groundstate.simulation.paths import NEBResult, SaddleResult
-
-Report = Annotated[Path | None, typer.Option("--report", help="HTML page to write, with a JSON twin beside it.")]
 
 
 @app.command()
@@ -32,7 +30,7 @@ def neb(
     verify: Annotated[bool, typer.Option("--verify", help="Count the negative modes of the saddle.")] = False,
     fixed_atoms: opt.FixedAtoms = "",
     folder: opt.Output = None,
-    report: Report = None,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Minimum energy paths and barriers by the climbing elastic band, all images in one batch.
@@ -78,7 +76,7 @@ def saddle(
     displacement: Annotated[float, typer.Option(help="First push along the mode, Å.")] = 0.1,
     fixed_atoms: opt.FixedAtoms = "",
     folder: opt.Output = None,
-    report: Report = None,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Saddle points near structures by the dimer method, all searches in one batch.
@@ -163,43 +161,3 @@ def _path_report(
         page.figure(structures({name: result.images[m] for name, m in shown.items()}), f"{row['path']}: structures")
     page.facts(provenance(potential, files=files, settings=dict(results[0].record["config"])))
     page.write(path)
-
-
-def tabulate(page: Page, rows: list[dict[str, Any]], caption: str = "") -> None:
-    """Rows as a table, their notes as paragraphs."""
-    columns = [name for name in rows[0] if name != "notes"]
-    page.table(columns, [[row[name] for name in columns] for row in rows], caption)
-    for row in rows:
-        for note in row.get("notes", ()):
-            page.text(f"{row[columns[0]]}: {note}", note=True)
-
-
-def _print_rows(title: str, rows: list[dict[str, Any]], notes: list[str]) -> None:
-    """Rows as a table on standard output; reasons and notes, which are sentences, on standard error."""
-    columns = [name for name in rows[0] if name not in ("notes", "reason")]
-    lines = [columns, *([_cell(row[name]) for name in columns] for row in rows)]
-    if len(columns) > 5 and len(rows) <= 4:  # a few results of many numbers are read downwards
-        lines = [list(line) for line in zip(*lines, strict=True)]
-    table = Table(title=title, title_justify="left")
-    for k, name in enumerate(lines[0]):
-        table.add_column(name, no_wrap=k == 0)
-    for line in lines[1:]:
-        table.add_row(*line)
-    output.print(table)
-    said = [f"{row[columns[0]]}: {text}" for row in rows for text in (row.get("reason"), *row.get("notes", ())) if text]
-    for note in [*notes, *said]:
-        errors.print(f"note: {note}", markup=False, soft_wrap=True)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def show_rows(model: str, kind: str, rows: list[dict[str, Any]], notes: list[str], as_json: bool) -> None:
-    """The results of a verb, for people or for programs."""
-    if as_json:
-        show({"model": model, "notes": notes, kind: rows})
-    else:
-        _print_rows(f"Computed with {model}", rows, notes)

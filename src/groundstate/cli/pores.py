@@ -9,7 +9,7 @@ from groundstate import api
 from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
 from groundstate.cli.app import app
-from groundstate.cli.paths import Report, show_rows, tabulate
+from groundstate.cli.tables import show_rows, tabulate
 from groundstate.report import Page, provenance, structures
 from groundstate.simulation import progress_bar
 from groundstate.simulation.free_energy.widom import WidomResult
@@ -28,7 +28,7 @@ def widom(
     ] = 0.9,
     seed: Annotated[int, typer.Option(help="Seed of positions and orientations.")] = 0,
     folder: opt.Output = None,
-    report: Report = None,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Henry coefficient and heat of adsorption at zero loading, by random insertion of a rigid molecule.

@@ -10,18 +10,14 @@ from groundstate import api
 from groundstate.api.properties import double
 from groundstate.atoms import OptionError, System
 from groundstate.cli import options as opt
-from groundstate.cli import property_pages as pages
 from groundstate.cli.app import app, show
-from groundstate.cli.structures import _print_rows as print_rows
-from groundstate.cli.structures import formula
+from groundstate.cli.pages import properties as pages
+from groundstate.cli.tables import formula, print_rows
 from groundstate.report import Page, provenance
 from groundstate.simulation import progress_bar
 from groundstate.simulation.properties import EOSConfig, Outcome, PhononConfig, read_born
 from groundstate.simulation.properties.lattice import Matrix
 
-Report = Annotated[
-    Path | None, typer.Option("--report", help="HTML page to write, with a JSON twin; with --output it is left there.")
-]
 Tolerance = Annotated[
     float, typer.Option("--force-tolerance", help="Largest force at the minimum, eV/Å; raised to a model's noise.")
 ]
@@ -45,7 +41,7 @@ def eos(
     force_tolerance: Tolerance = 1e-4,
     max_atoms_per_batch: BatchAtoms = 1000,
     folder: opt.Output = None,
-    report: Report = None,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Equation of state of crystals: minimum volume, bulk modulus and its pressure derivative, with error bars.
@@ -81,7 +77,7 @@ def elastic(
     force_tolerance: Tolerance = 1e-4,
     max_atoms_per_batch: BatchAtoms = 1000,
     folder: opt.Output = None,
-    report: Report = None,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Elastic constants of crystals, their averages and mechanical stability. Voigt order xx yy zz yz xz xy, GPa.
@@ -117,7 +113,7 @@ def phonons(
     force_tolerance: Tolerance = 1e-4,
     max_atoms_per_batch: BatchAtoms = 1000,
     folder: opt.Output = None,
-    report: Report = None,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Phonons of crystals: bands, density of states, heat capacity, and whether the structure is a minimum at all.
@@ -156,7 +152,7 @@ def expansion(
     highest_K: Annotated[float, typer.Option("--highest-K", help="Highest temperature, K.")] = 1000.0,
     force_tolerance: Tolerance = 1e-4,
     folder: opt.Output = None,
-    report: Report = None,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Thermal expansion, bulk modulus and heat capacity against temperature (quasi-harmonic).
@@ -190,7 +186,7 @@ def conductivity(
     mesh: Annotated[int, typer.Option(help="Wave vectors along each reciprocal vector.")] = 12,
     force_tolerance: Tolerance = 1e-4,
     folder: opt.Output = None,
-    report: Report = None,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Thermal conductivity of the lattice from three-phonon scattering (phono3py, relaxation time approximation).

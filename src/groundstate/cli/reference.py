@@ -12,7 +12,7 @@ from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
 from groundstate.cli.app import app, errors, show
 from groundstate.cli.pages import reference as pages
-from groundstate.cli.structures import _print_rows, formula
+from groundstate.cli.tables import formula, print_rows
 from groundstate.data import write
 from groundstate.quantum.engines.gpaw import ENVIRONMENT
 from groundstate.report import provenance
@@ -88,7 +88,7 @@ def label(
         whole = [{**row, "values": found} for row, found in zip(rows, values, strict=True)]
         show({"theory": labels[0].theory.as_dict(), "notes": notes, "structures": whole})
     else:
-        _print_rows(f"Labelled at {labels[0].theory.id}", rows, notes)
+        print_rows(f"Labelled at {labels[0].theory.id}", rows, notes)
     return 0 if all(one.problem is None for one in labels) else 1
 
 
@@ -153,7 +153,7 @@ def check(
         about = {"model": result.model, "theory": theory.as_dict(), "summary": result.summary(), "notes": notes}
         show({**about, "structures": rows})
     else:
-        _print_rows(f"{result.model} against {theory.id}", rows, notes)
+        print_rows(f"{result.model} against {theory.id}", rows, notes)
         errors.print(", ".join(f"{k}: {v:.4g}" for k, v in result.summary().items() if v is not None), markup=False)
     return 0 if all(row.problem is None for row in result.rows) else 1
 

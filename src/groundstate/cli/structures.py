@@ -1,20 +1,18 @@
 """Verbs that take structures: predict, relax, md."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
-from rich.table import Table
 
 from groundstate import api
 from groundstate.atoms import System
-from groundstate.atoms.elements import symbols
 from groundstate.atoms.units import GIGAPASCAL
 from groundstate.cli import options as opt
-from groundstate.cli.app import app, errors, output, show
+from groundstate.cli.app import app, show
 from groundstate.cli.pages import structures as pages
+from groundstate.cli.tables import formula, print_rows
 from groundstate.data import write
 from groundstate.data.writers import refuse_existing
 from groundstate.report import provenance
@@ -74,7 +72,7 @@ def predict(
     if as_json:
         show({"model": loaded.id, "notes": notes, "structures": rows})
     else:
-        _print_rows(f"Predicted by {loaded.id}", table, notes)
+        print_rows(f"Predicted by {loaded.id}", table, notes)
     return 0 if all(result.problem is None for result in results) else 1
 
 
@@ -136,7 +134,7 @@ def relax(
     if as_json:
         show({"model": loaded.id, "notes": notes, "structures": rows})
     else:
-        _print_rows(f"Relaxed with {loaded.id}", rows, notes)
+        print_rows(f"Relaxed with {loaded.id}", rows, notes)
     return 0 if all(result.converged for result in results) else 1
 
 
@@ -215,14 +213,8 @@ def md(
     if as_json:
         show({"model": loaded.id, "notes": notes, "structures": rows})
     else:
-        _print_rows(f"Molecular dynamics with {loaded.id}", rows, notes)
+        print_rows(f"Molecular dynamics with {loaded.id}", rows, notes)
     return 0 if all(result.status == "completed" for result in results) else 1
-
-
-def formula(system: System) -> str:
-    """Elements in order of appearance with their counts."""
-    counts = Counter(symbols(system.numbers.tolist()))
-    return "".join(symbol + (str(n) if n > 1 else "") for symbol, n in counts.items())
 
 
 def _relaxed_row(name: str, result: RelaxResult) -> dict[str, Any]:
@@ -261,18 +253,6 @@ def _md_row(name: str, result: MDResult) -> dict[str, Any]:
 _PRESSED = {"pressure_GPa": "mean p (GPa)", "volume": "mean V (Å³)"}
 
 
-def _print_rows(title: str, rows: list[dict[str, Any]], notes: list[str]) -> None:
-    columns = [name for name in rows[0] if name != "notes"]
-    table = Table(title=title, title_justify="left")
-    for name in columns:
-        table.add_column(name, justify="right" if rows[0][name] is None or isinstance(rows[0][name], float) else "left")
-    for row in rows:
-        table.add_row(*(_cell(row[name]) for name in columns))
-    output.print(table)
-    for note in [*notes, *(f"{row['structure']}: {note}" for row in rows for note in row["notes"])]:
-        errors.print(f"note: {note}", markup=False)
-
-
 def _predicted_rows(names: list[str], rows: list[dict[str, Any]], results: Any) -> list[dict[str, Any]]:
     """What a table shows of predictions: one number for each quantity, and the reason where there is none."""
     shown = []
@@ -291,9 +271,3 @@ def _predicted_rows(names: list[str], rows: list[dict[str, Any]], results: Any) 
         shown.append({**line, "notes": row["notes"]})
     columns = {name: None for line in shown for name in line}
     return [{name: line.get(name) for name in columns} for line in shown]
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.5g}" if isinstance(value, float) else str(value)

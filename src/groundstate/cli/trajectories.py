@@ -11,7 +11,7 @@ from groundstate import api
 from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
 from groundstate.cli.app import app, show
-from groundstate.cli.structures import _print_rows, formula
+from groundstate.cli.tables import formula, print_rows
 from groundstate.report import Page, curves
 from groundstate.report.provenance import provenance
 from groundstate.simulation import progress_bar
@@ -23,8 +23,6 @@ from groundstate.simulation.analysis import (
     rdf,
     vibrational_spectrum,
 )
-
-Report = Annotated[Path | None, typer.Option("--report", help="HTML page to leave, with a JSON twin beside it.")]
 
 
 @app.command()
@@ -40,7 +38,7 @@ def analyse(
     skip_ps: Annotated[float, typer.Option(help="Left out at the start, ps.")] = 0.0,
     interval_fs: Annotated[float | None, typer.Option(help="Between frames, where the file does not say, fs.")] = None,
     unwrap: Annotated[bool, typer.Option("--unwrap", help="Follow atoms that were folded into the cell.")] = False,
-    report: Report = None,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """What a trajectory says: distances, angles, diffusion, vibrations.
@@ -68,7 +66,7 @@ def analyse(
     if as_json:
         show(record)
     else:
-        _print_rows(f"{run}", _rows(record), [])
+        print_rows(f"{run}", _rows(record), [])
     return 0
 
 
@@ -85,7 +83,7 @@ def einstein(
         float | None, typer.Option(help="Of the oscillators, eV/Å²; from the Hessian if left out.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of velocities and noise.")] = 0,
-    report: Report = None,
+    report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
     """Helmholtz free energy of relaxed crystals, anharmonicity included, by integration to independent oscillators.
@@ -136,7 +134,7 @@ def einstein(
     if as_json:
         show({"model": loaded.id, "temperature_K": temperature_K, "notes": notes, "structures": rows})
     else:
-        _print_rows(f"Free energy at {temperature_K:g} K with {loaded.id}", rows, notes)
+        print_rows(f"Free energy at {temperature_K:g} K with {loaded.id}", rows, notes)
     return 0
 
 

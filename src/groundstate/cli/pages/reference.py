@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from groundstate.cli.tables import conclude, tabulate
 from groundstate.quantum import Label, Verification
 from groundstate.report import Page, curves, parity
 
@@ -22,8 +23,8 @@ def labelled(rows: Sequence[Row], labels: Sequence[Label], facts: Row) -> Page:
         sizes, seconds = [one.system.n_atoms for one in done], [one.seconds for one in done]
         data = {"atoms": sizes, "seconds": seconds}
         page.figure(curves({"labels": (sizes, seconds)}, "atoms", "seconds", markers=True), "Cost by size", data)
-    _table(page, rows)
-    return _end(page, rows, facts)
+    tabulate(page, rows)
+    return conclude(page, facts)
 
 
 def checked(rows: Sequence[Row], result: Verification, facts: Row) -> Page:
@@ -38,7 +39,7 @@ def checked(rows: Sequence[Row], result: Verification, facts: Row) -> Page:
         picture = parity({"force component (eV/Å)": {result.model: (reference, predicted)}})
         data = {"reference (eV/Å)": reference, "predicted (eV/Å)": predicted}
         page.figure(picture, "Forces of the model against those of quantum mechanics", data)
-    _table(page, rows)
+    tabulate(page, rows)
     page.text(
         "Δ(ΔE) compares energy differences to the first structure of the same composition: zeros of energy differ "
         "between programs and absolute energies say nothing."
@@ -47,18 +48,4 @@ def checked(rows: Sequence[Row], result: Verification, facts: Row) -> Page:
         page.text(
             f"The model does not say that it was trained at {theory.label}: part of this may be theory.", note=True
         )
-    return _end(page, rows, facts)
-
-
-def _table(page: Page, rows: Sequence[Row]) -> None:
-    columns = [name for name in rows[0] if name != "notes"]
-    page.table(columns, [[row[name] for name in columns] for row in rows])
-
-
-def _end(page: Page, rows: Sequence[Row], facts: Row) -> Page:
-    for row in rows:
-        for note in row["notes"]:
-            page.text(f"{row['structure']}: {note}", note=True)
-    page.heading("Provenance")
-    page.facts(facts)
-    return page
+    return conclude(page, facts)

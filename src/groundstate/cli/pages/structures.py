@@ -8,6 +8,7 @@ import torch
 
 from groundstate.api import Predicted
 from groundstate.atoms import System
+from groundstate.cli.tables import conclude, tabulate
 from groundstate.report import Page, curves, structures
 from groundstate.simulation import MDResult, RelaxResult
 
@@ -26,13 +27,13 @@ def predicted(rows: Sequence[Row], results: Sequence[Predicted], names: Sequence
     said = f"{len(results) - refused} of {len(results)} structures have an answer"
     page = Page("Prediction", lead=said + (f"; largest force {max(forces):.3g} eV/Å." if forces else "."))
     _pictures(page, {name: result.system for name, result in zip(names, results, strict=True)}, "The structures")
-    _table(page, rows)
+    tabulate(page, rows)
     if len(forces) > 1:
         ordered = {"largest force": (np.arange(1, len(forces) + 1), np.sort(forces)[::-1])}
         data = {"largest force (eV/Å)": sorted(forces, reverse=True)}
         page.figure(curves(ordered, "structure, by size of force", "largest force (eV/Å)", markers=True),
                     "How far the structures are from equilibrium", data)  # fmt: skip
-    return _end(page, rows, facts)
+    return conclude(page, facts)
 
 
 def relaxed(
@@ -47,12 +48,12 @@ def relaxed(
         if result.status != "invalid":
             pictured[f"{name}, {result.status}"] = result.system
     _pictures(page, pictured, _caption("Before and after", len(results), _PICTURED // 2))
-    _table(page, [{**row, **_changes(a, r)} for row, a, r in zip(rows, before, results, strict=True)])
+    tabulate(page, [{**row, **_changes(a, r)} for row, a, r in zip(rows, before, results, strict=True)])
     page.text(
         "Lengths are those of the lattice vectors; the longest path is that of the atom which moved furthest, with the "
         "change of the cell taken out."
     )
-    return _end(page, rows, {**facts, **_settings(results[0].record)})
+    return conclude(page, {**facts, **_settings(results[0].record)})
 
 
 def moved(rows: Sequence[Row], results: Sequence[MDResult], names: Sequence[str], facts: Row) -> Page:
@@ -61,7 +62,7 @@ def moved(rows: Sequence[Row], results: Sequence[MDResult], names: Sequence[str]
     steps = max(result.steps for result in results)
     said = ", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends))
     page = Page("Molecular dynamics", lead=f"{said}; up to {steps} steps, {results[0].time_fs / 1000:.3g} ps.")
-    _table(page, rows)
+    tabulate(page, rows)
     ran = [(name, r) for name, r in zip(names, results, strict=True) if len(r.samples.get("time_fs", ())) > 1][:6]
     for column, label in (
         ("temperature_K", "temperature (K)"),
@@ -78,7 +79,7 @@ def moved(rows: Sequence[Row], results: Sequence[MDResult], names: Sequence[str]
             page.figure(curves(series, "time (fs)", label), f"{label} along the run", data)
     frames = {name: result.system for name, result in zip(names, results, strict=True)}
     _pictures(page, frames, "Last good frames")
-    return _end(page, rows, {**facts, **_settings(results[0].record)})
+    return conclude(page, {**facts, **_settings(results[0].record)})
 
 
 def _along(result: MDResult, column: str) -> np.ndarray:
@@ -102,11 +103,6 @@ def _changes(before: System, result: RelaxResult) -> dict[str, Any]:
     return {"a, b, c (Å)": lengths, "longest path (Å)": float(torch.linalg.vector_norm(path, dim=1).max())}
 
 
-def _table(page: Page, rows: Sequence[Row]) -> None:
-    columns = [name for name in rows[0] if name != "notes" and any(row[name] not in ("", None) for row in rows)]
-    page.table(columns, [[row[name] for name in columns] for row in rows])
-
-
 def _pictures(page: Page, named: Mapping[str, System], caption: str) -> None:
     shown = dict(list(named.items())[:_PICTURED])
     page.figure(structures(shown), _caption(caption, len(named), _PICTURED))
@@ -119,14 +115,3 @@ def _caption(caption: str, count: int, shown: int) -> str:
 def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked of a run, as its record states it."""
     return {name: str(value) for name, value in record["config"].items() if name != "inputs" and value is not None}
-
-
-def _end(page: Page, rows: Sequence[Row], facts: Row) -> Page:
-    notes = [f"{row['structure']}: {note}" for row in rows for note in row.get("notes", ())]
-    if notes:
-        page.heading("Notes")
-        for note in notes[:20]:
-            page.text(note, note=True)
-    page.heading("Provenance")
-    page.facts(facts)
-    return page
