@@ -44,7 +44,7 @@ def main() -> int:
         return 0
     generator = np.random.default_rng(options.seed)
     started = time.perf_counter()
-    for after in sorted(generator.integers(len(planted), options.count - options.count // 10, size=2)):
+    for after in sorted(generator.integers(len(planted), batch.n_systems - batch.n_systems // 10, size=2)):
         kill(options.output, int(after))
     results = relaxed(batch, options)
     print(f"{time.perf_counter() - started:.0f} s in all, {batch.n_atoms} atoms\n")

@@ -15,6 +15,7 @@ from groundstate.potentials import evaluate as derivatives
 from groundstate.potentials import refuse_not_finite
 from groundstate.simulation import Callback, MDConfig, MDResult, Progress, RelaxConfig, RelaxResult, run_md, silent
 from groundstate.simulation import relax as relax_systems
+from groundstate.simulation.evaluation import alike
 from groundstate.simulation.memory import exhausted, ran_out
 
 
@@ -55,7 +56,7 @@ def predict(
     for i, verdict in enumerate(verdicts):
         if verdict.problems:
             results[i] = Predicted(structures[i], {}, verdict.problems[0], (), loaded.id)
-    for members in _packed([i for i in range(len(structures)) if i not in results], structures, max_atoms):
+    for members in alike([i for i in range(len(structures)) if i not in results], structures, max_atoms):
         for i, (values, problem) in zip(
             members, _computed([structures[i] for i in members], loaded, want), strict=True
         ):
@@ -108,24 +109,6 @@ def md(
         output=output,
         progress=progress,
     )
-
-
-def _packed(members: Sequence[int], structures: Sequence[System], max_atoms: int) -> list[list[int]]:
-    """Neighbours in the list computed together while they state the same conditions and the batch is not too large."""
-    batches: list[list[int]] = []
-    given: tuple[bool, ...] | None = None
-    atoms = 0
-    for i in members:
-        one = structures[i]
-        stated = tuple(
-            value is not None for value in (one.charge, one.multiplicity, one.theory, one.moments, one.field)
-        )
-        if stated != given or atoms + one.n_atoms > max_atoms:
-            batches.append([])
-            given, atoms = stated, 0
-        batches[-1].append(i)
-        atoms += one.n_atoms
-    return batches
 
 
 def _computed(

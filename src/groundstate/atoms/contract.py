@@ -126,6 +126,9 @@ def _numbers_exist(single: System, domain: Domain, allow: Allowances) -> list[Gr
         return [
             StructureError("E-CELL-NOT-FINITE", "a lattice vector is NaN or infinite", fix="check the cell of the file")
         ]
+    # A dummy atom has no mass either, and its element is what must be said.
+    if problems := _elements(single, domain):
+        return problems
     if not (torch.isfinite(single.masses).all() and (single.masses > 0).all()):
         bad = ~(torch.isfinite(single.masses) & (single.masses > 0))
         return [
@@ -136,7 +139,7 @@ def _numbers_exist(single: System, domain: Domain, allow: Allowances) -> list[Gr
                 atoms=_indices(bad),
             )
         ]
-    return _elements(single, domain)
+    return []
 
 
 def _elements(single: System, domain: Domain) -> list[GroundstateError]:

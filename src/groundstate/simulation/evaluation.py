@@ -25,6 +25,24 @@ def packed(items: Sequence[Item], sizes: Sequence[int], limit: int | None) -> li
     return groups
 
 
+def alike(members: Sequence[int], structures: Sequence[System], limit: int) -> list[list[int]]:
+    """Neighbours in a list, together while they state the same conditions and make at most `limit` atoms."""
+    groups: list[list[int]] = []
+    given: tuple[bool, ...] | None = None
+    atoms = 0
+    for i in members:
+        one = structures[i]
+        stated = tuple(
+            value is not None for value in (one.charge, one.multiplicity, one.theory, one.moments, one.field)
+        )
+        if stated != given or atoms + one.n_atoms > limit:
+            groups.append([])
+            given, atoms = stated, 0
+        groups[-1].append(i)
+        atoms += one.n_atoms
+    return groups
+
+
 def computed(
     system: System, potential: Potential, limit: int | None, want: Sequence[str] = ("energy", "forces")
 ) -> dict[str, Tensor]:

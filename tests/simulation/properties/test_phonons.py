@@ -113,7 +113,7 @@ def test_imaginary_modes_are_found_classified_and_refused_on_demand() -> None:
 
 
 def test_dips_between_computed_wave_vectors_are_told_from_noise_near_gamma(copper: Phonons) -> None:
-    q = torch.tensor([[0.02, 0.02, 0.0], [0.3, 0.1, 0.2], [0.25, 0.2, 0.2], [0.5, 0.5, 0.0]], dtype=torch.float64)
+    q = torch.tensor([[0.02, 0.02, 0.0], [0.45, 0.1, 0.3], [0.25, 0.2, 0.2], [0.5, 0.5, 0.0]], dtype=torch.float64)
     dips = torch.tensor([[-0.3, 1.0, 1.0], [-0.2, 1.0, 1.0], [1.0, 1.0, 1.0], [-9.0, 1.0, 1.0]], dtype=torch.float64)
     path = Bands(q, torch.arange(4.0, dtype=torch.float64), dips, ((0, 4),), (("Γ", "X"),))
     found = imaginary_modes(with_constants(copper.lattice), path, 0.1)

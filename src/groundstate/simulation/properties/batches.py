@@ -3,7 +3,7 @@
 Checked: tests/simulation/properties/test_property_batches.py
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from groundstate.atoms import GroundstateError, System
 from groundstate.potentials import Potential, evaluate, refuse_not_finite
+from groundstate.simulation.evaluation import alike
 from groundstate.simulation.outputs import RunFolder, content_hash
 from groundstate.simulation.progress import Callback, Progress, silent
 
@@ -38,7 +39,7 @@ def evaluate_all(
     waiting = sorted(i for key, i in first.items() if key not in found)
     done, total = len(first) - len(waiting), len(first)
     progress(Progress(done, total, "structures"))
-    for members in packed(waiting, structures, max_atoms):
+    for members in alike(waiting, structures, max_atoms):
         for i, result in zip(members, _together(potential, [structures[i] for i in members], want), strict=True):
             found[keys[i]] = result
             if run is not None and not isinstance(result, GroundstateError):
@@ -46,24 +47,6 @@ def evaluate_all(
         done += len(members)
         progress(Progress(done, total, "structures", f"{structures[members[-1]].n_atoms} atoms each"))
     return [found[key] for key in keys]
-
-
-def packed(members: Sequence[int], structures: Sequence[System], max_atoms: int) -> Iterator[list[int]]:
-    """Neighbours in the list, together while they state the same conditions and the batch is not too large."""
-    batch: list[int] = []
-    stated: tuple[bool, ...] = ()
-    atoms = 0
-    for i in members:
-        one = structures[i]
-        given = tuple(x is not None for x in (one.charge, one.multiplicity, one.theory, one.moments, one.field))
-        if batch and (given != stated or atoms + one.n_atoms > max_atoms):
-            yield batch
-            batch, atoms = [], 0
-        stated = given
-        batch.append(i)
-        atoms += one.n_atoms
-    if batch:
-        yield batch
 
 
 def _together(

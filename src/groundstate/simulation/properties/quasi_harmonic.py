@@ -75,7 +75,7 @@ class ThermalExpansion:
 
     volume Å³ · expansion volumetric α, 1/K (a third of it is linear in a cubic crystal) · bulk_modulus_GPa isothermal
     heat_capacity_P, heat_capacity_V eV/K · gibbs eV · gruneisen thermodynamic, from α, B, V, C_V
-    volumes, energies   of the static crystal that were fitted · lowest_THz of each volume, noise at Γ left out
+    volumes, energies   of the static crystal that were fitted
     """
 
     temperatures_K: Float[Tensor, " temperature"]
