@@ -21,7 +21,7 @@ SPEED ?=
 MACE_PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-triton check bench bench-speed parity clean
+.PHONY: help demo test test-slow test-triton check bench bench-speed bench-relax bench-long bench-quantum studies parity clean
 
 help:  ## What can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -60,8 +60,23 @@ test-triton: .venv/triton  ## Kernels for GPUs, in Triton's interpreter (minutes
 bench: .venv/test  ## Parity with the peers that install here, on FRAMES; the table of laws; bench-speed
 	$(ONE_THREAD) $(BIN)/python benchmarks/chgnet_parity.py $(FRAMES)
 	$(ONE_THREAD) $(BIN)/python benchmarks/relax_parity.py $(FRAMES)
+	$(ONE_THREAD) $(BIN)/python benchmarks/properties_parity.py
 	$(ONE_THREAD) $(BIN)/python benchmarks/laws_table.py
 	$(MAKE) bench-speed
+
+bench-relax: .venv/test  ## 100 crystals relaxed in a batch beside mace-torch through ASE one by one (15 minutes)
+	$(ONE_THREAD) $(BIN)/python benchmarks/relax_speed.py --environments .venv-peers --install \
+		--torch-index "$(TORCH_INDEX)" --file $(FRAMES) --budget 600
+
+bench-long: .venv/test  ## Hundreds of relaxations with planted faults, killed twice (minutes)
+	$(ONE_THREAD) $(BIN)/python benchmarks/long_jobs.py $(FRAMES) --output build/long_jobs
+
+bench-quantum: .venv/test  ## Known values by every engine that is installed here (10 minutes)
+	$(ONE_THREAD) $(BIN)/python benchmarks/quantum_reference.py --output build/quantum
+
+studies: .venv/test  ## The studies of the tutorials in full (10 minutes; water for an hour and a half by its own command)
+	for study in adsorption framework phonons; do \
+		$(ONE_THREAD) $(BIN)/python examples/$$study/study.py --output build/$$study || exit 1; done
 
 bench-speed: .venv/test  ## Speed beside PEERS, each in an environment of its own in .venv-peers (25 minutes)
 	$(ONE_THREAD) $(BIN)/python benchmarks/speed/run.py --environments .venv-peers --output build/speed --install \
@@ -71,7 +86,7 @@ parity: .venv/test  ## Numbers of mace-torch again, under MACE_PYTHON (a python 
 	@test -n "$(MACE_PYTHON)" || { echo "give MACE_PYTHON, the python of an environment with mace-torch"; exit 2; }
 	$(ONE_THREAD) $(MACE_PYTHON) tests/golden/make_mace_golden.py build/parity
 	MACE_PYTHON="$(MACE_PYTHON)" MACE_CHECKPOINTS=build/parity $(ONE_THREAD) $(BIN)/python -m pytest \
-		tests/zoo/test_mace_import.py
+		tests/zoo/test_mace_import.py tests/api/test_parity.py
 
 clean:  ## Remove what was made
 	rm -rf .venv demo build src/*.egg-info

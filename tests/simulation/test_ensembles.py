@@ -61,7 +61,7 @@ def test_kinetic_energies_are_chi_squared(potential, ensemble):
         temperature_K=kelvins * 20,
         ensemble=ensemble,
         thermostat_fs=50.0,
-        barostat_fs=200.0,
+        barostat_fs=1000.0,
         record_every=50,
         seed=4,
     )

@@ -43,6 +43,7 @@ UNITS = {
     "kinetic": "eV",
     "total": "eV",
     "conserved": "eV",
+    "volume": "Å³",
 }
 """Of the names that do not end with their unit."""
 ENDINGS = {"_fs": "fs", "_ps": "ps", "_K": "K", "_GPa": "GPa", "_A3": "Å³", "_eV": "eV"}
