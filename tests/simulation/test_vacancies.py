@@ -61,7 +61,7 @@ def test_sites_are_told_apart_and_a_compound_needs_a_reservoir():
 
 def test_an_unrelaxed_crystal_is_warned_of(crystal):
     moved = crystal.replace(positions=crystal.positions + 0.1 * torch.eye(4, 3, dtype=torch.float64))
-    config = VacancyConfig(max_atoms=4, first_width=3.0, settings=Settings(max_steps=3))
+    config = VacancyConfig(max_atoms=4, first_width=3.0, settings=Settings(max_steps=1))
     found = vacancies(moved, POTENTIAL, config)
     assert all(any("not relaxed" in warning for warning in vacancy.warnings) for vacancy in found)
     assert all(vacancy.formation_energy is None for vacancy in found)

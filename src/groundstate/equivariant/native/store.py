@@ -8,6 +8,7 @@ write the same library at once do not disturb each other.
 import hashlib
 import json
 import os
+import platform
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from groundstate.atoms.places import user_folder
 from groundstate.equivariant.native.plan import Generated
 
 PREBUILT = Path(__file__).parent / "prebuilt"
@@ -39,8 +39,22 @@ class DamagedError(Exception):
 
 
 def cache_folder() -> Path | None:
-    """Folder of the libraries compiled on this machine; None when this user has no home."""
-    return user_folder("kernels")
+    """Folder of the libraries compiled on this machine; None when this user has no home.
+
+    `kernels` in `GROUNDSTATE_CACHE`; where that is not set, in the user's cache folder of the platform. The rule of
+    `atoms.places`, said again: kernels are built where the rest of the package, and torch, do not exist yet.
+    """
+    named = os.environ.get("GROUNDSTATE_CACHE", "").strip()
+    if named:
+        return Path(named).expanduser().absolute() / "kernels"
+    try:
+        if platform.system() == "Darwin":
+            base = Path.home() / "Library" / "Caches"
+        else:
+            base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
+    return base / "groundstate" / "kernels"
 
 
 def stem(generated: Generated, compiler: str) -> str:
