@@ -7,10 +7,11 @@ import torch
 
 from groundstate.atoms import GroundstateError
 from groundstate.potentials import evaluate
+from groundstate.simulation.evaluation import alike
 from groundstate.simulation.outputs import identity, run_folder
 from groundstate.simulation.progress import Progress
 from groundstate.simulation.properties import batches
-from groundstate.simulation.properties.batches import evaluate_all, packed
+from groundstate.simulation.properties.batches import evaluate_all
 from toys import fcc, lennard_jones
 
 POTENTIAL = lennard_jones(cutoff=4.5)
@@ -30,7 +31,7 @@ def test_packed_equals_one_by_one() -> None:
 def test_batches_are_of_like_conditions_and_bounded() -> None:
     charged = CRYSTALS[0].replace(charge=torch.zeros(1, dtype=torch.float64))
     structures = [*CRYSTALS, charged, CRYSTALS[0], fcc(repeats=2)]
-    assert list(packed(range(6), structures, 8)) == [[0, 1], [2], [3], [4], [5]]
+    assert alike(range(6), structures, 8) == [[0, 1], [2], [3], [4], [5]]
 
 
 def test_a_structure_that_is_refused_harms_no_other() -> None:
