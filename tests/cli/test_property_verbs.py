@@ -9,6 +9,7 @@ from ase.build import bulk
 from ase.io import write
 
 import groundstate as gs
+from groundstate.cli import main
 from groundstate.potentials import checkpoint
 from groundstate.potentials.mace import MACEConfig, build
 from groundstate.simulation.properties import PhononConfig
@@ -16,6 +17,20 @@ from toys import fcc, lennard_jones
 
 pytest.importorskip("phonopy")
 Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Exit code, standard output, standard error of one command line."""
+
+    def command(*words: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        captured = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, captured.out, captured.err
+
+    return command
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import groundstate as gs
+from groundstate.cli import main
 from groundstate.data import write
 from groundstate.data.record import Record
 from groundstate.potentials import checkpoint
@@ -16,6 +17,18 @@ from groundstate.simulation.free_energy.einstein import EinsteinConfig
 from toys import fcc, lennard_jones
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*words: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        captured = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, captured.out, captured.err
+
+    return command
 
 
 @pytest.fixture(scope="module")
