@@ -1,10 +1,11 @@
 """Files and labels: records, readers and writers, conversion, batches, splits and reference energies."""
 
-from groundstate.data.batch import Batch, batches, collate
+from groundstate.data.batch import Batch, atom_counts, batches, collate
 from groundstate.data.convert import from_ase, from_pymatgen, to_ase, to_pymatgen
+from groundstate.data.importing import Forecast, Progress, forecast, import_files
 from groundstate.data.labeller import Labeller
 from groundstate.data.readers import Dataset, iterate, read, record_from_ase
-from groundstate.data.record import Provenance, Record
+from groundstate.data.record import LazyRecords, Provenance, Record, chosen
 from groundstate.data.reference_energies import (
     ReferenceFit,
     check_elements,
@@ -13,34 +14,51 @@ from groundstate.data.reference_energies import (
     isolated_atom_energies,
 )
 from groundstate.data.report import LabelReport, LabelRow
-from groundstate.data.split import check_leaks, composition, fingerprint, split
+from groundstate.data.split import check_leaks, composition, fingerprint, fingerprints, split
+from groundstate.data.store import Statistics, Store, is_store, open_store
+from groundstate.data.theories import TheoryRule, named_theories, theory
 from groundstate.data.writers import refuse_existing, write
 
 __all__ = [
     "Batch",
     "Dataset",
+    "Forecast",
     "LabelReport",
     "LabelRow",
     "Labeller",
+    "LazyRecords",
+    "Progress",
     "Provenance",
     "Record",
     "ReferenceFit",
+    "Statistics",
+    "Store",
+    "TheoryRule",
+    "atom_counts",
     "batches",
     "check_elements",
     "check_leaks",
     "check_reference_energies",
+    "chosen",
     "collate",
     "composition",
     "fingerprint",
+    "fingerprints",
     "fit_reference_energies",
+    "forecast",
     "from_ase",
     "from_pymatgen",
+    "import_files",
+    "is_store",
     "isolated_atom_energies",
     "iterate",
+    "named_theories",
+    "open_store",
     "read",
     "record_from_ase",
     "refuse_existing",
     "split",
+    "theory",
     "to_ase",
     "to_pymatgen",
     "write",

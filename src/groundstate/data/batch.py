@@ -8,7 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from groundstate.atoms import OptionError, System, quantity
-from groundstate.data.record import Record
+from groundstate.data.record import LazyRecords, Record
 
 _OPEN_BATCHES = 16
 """Batches kept open while packing: enough to fill to a few per cent, few enough that batches stay random."""
@@ -35,8 +35,15 @@ class Batch:
         )
 
 
-def collate(records: Sequence[Record]) -> Batch:
-    """Join records into one batch; labels are the union of what the records carry. Checked: tests/data/test_batch.py"""
+def collate(records: Sequence[Record], indices: Sequence[int] | None = None) -> Batch:
+    """Join records, or the chosen ones of them, into one batch; labels are the union of what they carry.
+
+    Checked: tests/data/test_batches.py
+    """
+    if isinstance(records, LazyRecords):
+        return records.collate(range(len(records)) if indices is None else indices)
+    if indices is not None:
+        records = [records[i] for i in indices]
     system = System.batch([record.system for record in records])
     labels: dict[str, Tensor] = {}
     masks: dict[str, Tensor] = {}
@@ -54,6 +61,14 @@ def _joined(name: str, records: Sequence[Record]) -> Tensor:
         label = record.labels.get(name)
         parts.append(torch.zeros(shape, dtype=torch.float64) if label is None else label.reshape(shape))
     return torch.cat(parts)
+
+
+def atom_counts(records: Sequence[Record]) -> list[int]:
+    """Atoms of each record."""
+    if isinstance(records, LazyRecords):
+        counts: list[int] = records.atom_counts.tolist()
+        return counts
+    return [record.n_atoms for record in records]
 
 
 def batches(
@@ -84,7 +99,7 @@ def batches(
         order = torch.randperm(len(records), generator=generator).tolist()
     if max_atoms is None:
         return [order[start : start + limit] for start in range(0, len(order), limit)]
-    packed = _packed(order, [record.n_atoms for record in records], limit, _OPEN_BATCHES if shuffle else 1)
+    packed = _packed(order, atom_counts(records), limit, _OPEN_BATCHES if shuffle else 1)
     if shuffle:
         packed = [packed[i] for i in torch.randperm(len(packed), generator=generator).tolist()]
     return packed

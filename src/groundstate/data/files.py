@@ -19,11 +19,20 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises RunError E-WRITE when the disk refuses; what was there before is intact.
     """
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name to write under; at the end of the block the file takes its place, and before that nothing changes.
+
+    Raises as `write_whole`.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
     try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
+        yield temporary
+        with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)

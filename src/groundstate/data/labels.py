@@ -14,8 +14,9 @@ from groundstate.data.conditions import CONDITION_KEYS, read_conditions
 from groundstate.data.frame import CALCULATOR, Frame
 from groundstate.data.numbers_in_text import numbers
 from groundstate.data.record import Provenance, Record
+from groundstate.data.theories import TheoryRule
 
-Theories = LevelOfTheory | Mapping[str, LevelOfTheory]
+Theories = LevelOfTheory | TheoryRule | Mapping[str, LevelOfTheory]
 READABLE = tuple(name for name, row in quantities().items() if row.keys and name != "hessian")
 THEORY_KEY = "level_of_theory"
 THEORY_TAGS = ("head", "theory", "config_type")
@@ -90,7 +91,7 @@ def to_record(frame: Frame, reading: Reading, *, file: str | None = None, index:
     # Other names of a label that was taken go too: written back they would ask the same question again.
     known |= {prefix + key for name in values for key in quantity(name).keys for prefix in ("REF_", "")}
     tags = {key: str(value) for key, value in frame.info.items() if key not in known and len(str(value)) <= 200}
-    theory = _theory(frame.info, tags, reading.theory)
+    theory = _theory(frame, tags, reading.theory)
     record = Record(system, labels, theory, Provenance(file, index, keys, tags))
     return Outcome(record, tuple(notes), _unread(frame, keys))
 
@@ -226,12 +227,14 @@ def _refuse_other_units(info: Mapping[str, Any], reading: Reading) -> None:
             )
 
 
-def _theory(info: Mapping[str, Any], tags: Mapping[str, str], given: Theories | None) -> LevelOfTheory | None:
-    written = info.get(THEORY_KEY)
+def _theory(frame: Frame, tags: Mapping[str, str], given: Theories | None) -> LevelOfTheory | None:
+    written = frame.info.get(THEORY_KEY)
     stated = None
     if written is not None:
         record = json.loads(written.removeprefix("_JSON ")) if isinstance(written, str) else written
         stated = LevelOfTheory.from_dict(record)
+    if isinstance(given, TheoryRule):
+        given = given.of(frame.system.numbers.tolist())
     if not isinstance(given, LevelOfTheory) and given is not None:
         named = [tags[tag] for tag in THEORY_TAGS if tag in tags]
         chosen = next((given[name] for name in named if name in given), None)

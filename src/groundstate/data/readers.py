@@ -2,15 +2,24 @@
 
 import lzma
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from statistics import median
 
 from ase import Atoms
 
-from groundstate.atoms import DataError, Domain, GroundstateError, OptionError, check, nearest, quantity
+from groundstate.atoms import (
+    DataError,
+    Domain,
+    GroundstateError,
+    OptionError,
+    check,
+    check_moved,
+    find_neighbours,
+    nearest,
+    quantity,
+)
 from groundstate.data.cif import read_cif
 from groundstate.data.convert import frame_from_ase
 from groundstate.data.extxyz import read_extxyz
@@ -26,7 +35,9 @@ from groundstate.data.foreign_files import (
 from groundstate.data.frame import Frame
 from groundstate.data.labels import Outcome, Reading, Theories, to_record
 from groundstate.data.record import Record
-from groundstate.data.report import LabelReport, proposal, report_of
+from groundstate.data.report import LabelReport, report_of
+from groundstate.data.store import is_store, open_store
+from groundstate.data.tally import Tally, missing_label, nothing_in
 
 Reader = Callable[[Path], Iterator[Frame | GroundstateError]]
 """Yields frames in file order, and in place of a frame that cannot be read its error."""
@@ -50,8 +61,6 @@ BY_NAME: Mapping[str, Reader] = {
     "XDATCAR": read_xdatcar,
 }
 """Files without a telling suffix, by the start of their name."""
-IMPLAUSIBLE_STRESS = 2.0
-"""eV/Å³, for the median over the frames of a file; a set compressed to 320 GPa throughout can say so."""
 _ANY_MODEL = Domain(charge="accepts", multiplicity="accepts")
 """A file is read for no model in particular: its conditions must make sense, not be answered."""
 _DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
@@ -60,9 +69,9 @@ COMPRESSED = (".gz", ".bz2", ".xz")
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Records in file order, and what was read under which key."""
+    """Records in file order, and what was read under which key. Those of a store stay on disk."""
 
-    records: tuple[Record, ...]
+    records: Sequence[Record]
     report: LabelReport
 
     def __len__(self) -> int:
@@ -79,7 +88,7 @@ def read(
     missing: str = "refuse",
     salvage: bool = False,
 ) -> Dataset:
-    """All structures and labels of a file.
+    """All structures and labels of a file, or of a store, whose records stay on disk.
 
     keys: quantity → key, where the usual names do not serve (None leaves a quantity out) · stress_convention: "ase",
     "kbar-vasp", "GPa" or "virial", see `stress` · theory: level of theory of all frames, or by the value of their
@@ -89,33 +98,25 @@ def read(
 
     Errors name file and frame. Checked: tests/data/test_readers.py, tests/data/test_bad_input.py
     """
-    file, reading = _door(path, keys, stress_convention, theory, missing)
     for name in require:
         quantity(name)
+    if is_store(Path(path).expanduser()):
+        return _read_store(Path(path), (keys, stress_convention, theory), require, missing, salvage)
+    file, reading = door(path, keys, stress_convention, theory, missing)
+    tally = Tally(reading, require, file)
     records: list[Record] = []
-    notes: Counter[str] = Counter()
-    unread: Counter[tuple[str, str]] = Counter()
-    for outcome in _outcomes(file, reading):
-        if isinstance(outcome, GroundstateError):
-            if not salvage:
-                raise outcome
-            notes[f"left out: {outcome.code}: {outcome.what}"] += 1
-            continue
-        records.append(outcome.record)
-        notes.update(set(outcome.notes))
-        unread.update((name, key) for key, name in outcome.unread.items())
+    for outcome in outcomes(file, reading):
+        if not isinstance(outcome, GroundstateError):
+            records.append(outcome.record)
+            tally.add(outcome)
+        elif salvage:
+            tally.left_out(outcome)
+        else:
+            raise outcome
     if not records:
-        raise DataError(
-            "E-FILE-EMPTY",
-            "the file has no frames" + ("" if not notes else f" that can be used ({next(iter(notes))})"),
-            why="there is nothing to compute or to learn",
-            fix="check that the run that wrote it finished",
-            file=str(file),
-        )
-    _check_labels(records, reading, require, unread, file)
-    if theory is None:
-        notes.update(_unseparated(records))
-    return Dataset(tuple(records), report_of(records, notes, unread))
+        raise nothing_in(file, tally)
+    tally.check(at_end=True)
+    return Dataset(tuple(records), report_of(records, tally.notes, tally.unread))
 
 
 def iterate(
@@ -131,12 +132,36 @@ def iterate(
 
     What needs the whole file (the report, required labels, one key for all frames) is left to the caller.
     """
-    file, reading = _door(path, keys, stress_convention, theory, missing)
-    for outcome in _outcomes(file, reading):
+    if is_store(Path(path).expanduser()):
+        yield from _read_store(Path(path), (keys, stress_convention, theory), (), missing, salvage).records
+        return
+    file, reading = door(path, keys, stress_convention, theory, missing)
+    for outcome in outcomes(file, reading):
         if not isinstance(outcome, GroundstateError):
             yield outcome.record
         elif not salvage:
             raise outcome
+
+
+def _read_store(
+    path: Path, told: Sequence[object], require: Sequence[str], missing: str, salvage: bool
+) -> Dataset:
+    if any(told):
+        raise OptionError(
+            "E-STORE-READ",
+            "keys, stress_convention and theory say how to read files, and a store has been read already",
+            why="its labels are in base units",
+            fix="import the files again with these options into another store",
+            file=str(path),
+        )
+    store = open_store(path, salvage=salvage)
+    spreads = store.statistics.labels
+    for name in require:
+        frames = spreads[name].frames if name in spreads else 0
+        if frames < len(store) and not (_masks(missing) and frames):
+            without = [i for i, record in enumerate(store) if name not in record.labels]
+            raise missing_label(name, without, len(store), {}, path)
+    return Dataset(store, store.report())
 
 
 def record_from_ase(
@@ -163,13 +188,14 @@ def _masks(missing: str) -> bool:
     return missing == "mask"
 
 
-def _door(
+def door(
     path: str | Path,
     keys: Mapping[str, str | None] | None,
     stress_convention: str | None,
     theory: Theories | None,
     missing: str,
 ) -> tuple[Path, Reading]:
+    """The file and how to read it, or the refusal of either."""
     reading = Reading(dict(keys or {}), stress_convention, theory, mask=_masks(missing))
     file = Path(path).expanduser()
     if not file.is_file():
@@ -222,86 +248,19 @@ def _frames(file: Path) -> Iterator[Frame | GroundstateError]:
         yield frame
 
 
-def _outcomes(file: Path, reading: Reading) -> Iterator[Outcome | GroundstateError]:
-    """Every frame interpreted and examined; a frame that fails is its error, and the next ones still come."""
-    for index, frame in enumerate(_frames(file)):
+def outcomes(file: Path, reading: Reading, *, skip: int = 0) -> Iterator[Outcome | GroundstateError]:
+    """Every frame interpreted and examined; a frame that fails is its error, and the next ones still come.
+
+    skip: frames at the start that are passed over unread.
+    """
+    for index, frame in enumerate(islice(_frames(file), skip, None), skip):
         if isinstance(frame, GroundstateError):
             yield frame.at(file=str(file))
             continue
         try:
             outcome = to_record(frame, reading, file=str(file), index=index)
-            check(outcome.record.system, _ANY_MODEL)
+            check_moved(outcome.record.system, _ANY_MODEL, None, find_neighbours)
         except GroundstateError as error:
             yield error.at(file=str(file), frame=index)
         else:
             yield outcome
-
-
-def _check_labels(
-    records: Sequence[Record],
-    reading: Reading,
-    require: Sequence[str],
-    unread: Mapping[tuple[str, str], int],
-    file: Path,
-) -> None:
-    for name, key in reading.keys.items():
-        if key is not None and not any(name in record.labels for record in records):
-            seen = {tag for record in records for tag in record.provenance.tags}
-            raise DataError(
-                "E-LABEL-KEY",
-                f"no frame has the key '{key}' that was named for the {name}",
-                fix=nearest(key, seen) if seen else "look at the header of the file",
-                file=str(file),
-            )
-    energy_keys = {record.provenance.keys["energy"] for record in records if "energy" in record.labels}
-    if len({key.endswith("free_energy") for key in energy_keys}) > 1:
-        raise DataError(
-            "E-LABEL-MIXED",
-            f"the energy is {' in some frames and '.join(sorted(energy_keys))} in others",
-            why="the free energy and its σ→0 limit differ by the electronic entropy",
-            fix="choose one with keys={'energy': …} and missing='mask'",
-            file=str(file),
-        )
-    _check_stress_unit(records, reading, file)
-    for name in require:
-        without = [record.provenance.frame for record in records if name not in record.labels]
-        # Gaps may be accepted; a label that no frame has is a wrong key whatever was accepted.
-        if without and not (reading.mask and len(without) < len(records)):
-            raise _missing(name, without, len(records), unread, file)
-
-
-def _unseparated(records: Sequence[Record]) -> dict[str, int]:
-    """A note where the file itself names several levels of theory."""
-    tags = [record.provenance.tags for record in records]
-    heads = Counter(own[tag] for own in tags for tag in ("head", "theory") if tag in own)
-    if len(heads) < 2:
-        return {}
-    named = ", ".join(f"{head} ({count})" for head, count in heads.items())
-    return {f"the file names several levels of theory: {named}; theory={{name: …}} keeps them apart": len(records)}
-
-
-def _check_stress_unit(records: Sequence[Record], reading: Reading, file: Path) -> None:
-    largest = [float(record.labels["stress"].abs().max()) for record in records if "stress" in record.labels]
-    if largest and reading.stress_convention is None and median(largest) > IMPLAUSIBLE_STRESS:
-        raise DataError(
-            "E-STRESS-CONVENTION",
-            f"half of the stresses exceed {IMPLAUSIBLE_STRESS:g} eV/Å³ (320 GPa); the median is {median(largest):.4g}",
-            why="they look like GPa or kbar",
-            fix="state stress_convention ('ase' if they are eV/Å³ indeed)",
-            file=str(file),
-        )
-
-
-def _missing(
-    name: str, without: Sequence[int | None], total: int, unread: Mapping[tuple[str, str], int], file: Path
-) -> DataError:
-    shown = ", ".join(str(frame) for frame in without[:8]) + (f" and {len(without) - 8} more" if without[8:] else "")
-    likely = [key for quantity_name, key in unread if quantity_name == name]
-    found = f"'{likely[0]}' looks like it: {proposal(name, likely[0])}; otherwise " if likely else ""
-    return DataError(
-        "E-LABEL-MISSING",
-        f"no {name} in {len(without)} of {total} frames (frames {shown})",
-        why="it would be trained on nothing",
-        fix=f"{found}add the label, or accept the gaps with missing='mask'",
-        file=str(file),
-    )

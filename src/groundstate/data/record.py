@@ -1,11 +1,18 @@
 """What one calculation said: a structure, its labels, their level of theory, and where all this was read."""
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from groundstate.atoms import LevelOfTheory, System
+
+if TYPE_CHECKING:
+    from groundstate.data.batch import Batch
 
 
 @dataclass(frozen=True)
@@ -39,3 +46,51 @@ class Record:
     def n_atoms(self) -> int:
         """Atoms in the structure."""
         return self.system.n_atoms
+
+
+class LazyRecords(Sequence[Record]):
+    """Records that are made when they are asked for, and columns of all of them that need no record.
+
+    Whoever goes through many records asks the functions that know of this class (`batch.collate`, `batch.atom_counts`,
+    `split.fingerprints`, …) and is answered from the columns.
+    """
+
+    @property
+    @abstractmethod
+    def atom_counts(self) -> NDArray[np.int64]:
+        """Atoms of each record."""
+
+    @property
+    @abstractmethod
+    def fingerprints(self) -> NDArray[np.uint64]:
+        """Fingerprint of each structure, see `split.fingerprint`."""
+
+    @property
+    @abstractmethod
+    def levels(self) -> tuple[LevelOfTheory, ...]:
+        """Levels of theory among the records."""
+
+    @property
+    @abstractmethod
+    def elements(self) -> dict[int, tuple[int, int]]:
+        """Atomic number → (records with it, the first of them)."""
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """A hash of all records and their order."""
+
+    @abstractmethod
+    def collate(self, indices: Sequence[int]) -> "Batch":
+        """The batch of the chosen records."""
+
+    @abstractmethod
+    def select(self, indices: Any) -> "LazyRecords":
+        """The chosen records, in that order."""
+
+
+def chosen(records: Sequence[Record], indices: Sequence[int]) -> Sequence[Record]:
+    """Some of the records, in the given order; of lazy ones none is made."""
+    if isinstance(records, LazyRecords):
+        return records.select(indices)
+    return [records[i] for i in indices]

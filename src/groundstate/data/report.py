@@ -65,19 +65,22 @@ class LabelReport:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
-def report_of(records: Sequence[Record], notes: Counter[str], unread: Mapping[tuple[str, str], int]) -> LabelReport:
+def report_of(records: Sequence[Record], notes: Mapping[str, int], unread: Mapping[tuple[str, str], int]) -> LabelReport:
     """Statistics of a data set; `notes` and `unread` (quantity, key) count frames."""
     rows = []
     for name, row in quantities().items():
         labelled = [record for record in records if name in record.labels]
         if labelled:
             rows.append(_row(row, labelled, len(records)))
-    lines = [f"{text} ({_frames(count)})" for text, count in notes.items()]
-    lines += [
+    return LabelReport(tuple(rows), len(records), tuple(note_lines(notes, unread)))
+
+
+def note_lines(notes: Mapping[str, int], unread: Mapping[tuple[str, str], int]) -> list[str]:
+    """Notes and unread labels (quantity, key), each with the frames it concerns, as sentences."""
+    return [f"{text} ({_frames(count)})" for text, count in notes.items()] + [
         f"no {name} was read in {_frames(count)} although '{key}' looks like it: {proposal(name, key)}"
         for (name, key), count in unread.items()
     ]
-    return LabelReport(tuple(rows), len(records), tuple(lines))
 
 
 def proposal(name: str, key: str) -> str:

@@ -7,10 +7,13 @@ from math import gcd, isclose
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from groundstate.atoms import DataError, OptionError, System, nearest
 from groundstate.atoms.elements import symbols
-from groundstate.data.record import Record
+from groundstate.data.record import LazyRecords, Record, chosen
 
 ROUNDING = 1e-3
 """Å; geometries that agree to this are one."""
@@ -49,21 +52,37 @@ def composition(system: System) -> str:
     return "".join(symbol + (str(count) if count > 1 else "") for symbol, count in parts)
 
 
+TRAJECTORY = "trajectory"
 GROUPS: Mapping[str, Callable[[Record], Hashable]] = {
     "structure": lambda record: fingerprint(record.system),
     "composition": lambda record: composition(record.system),
+    TRAJECTORY: lambda record: (record.provenance.file, record.system.numbers.cpu().numpy().tobytes()),
 }
-"""What is never divided between two sets. Copies of a structure have one composition, so neither choice leaks."""
+"""What is never divided between two sets. Frames of a trajectory follow each other and have the same atoms."""
+
+
+def fingerprints(records: Sequence[Record]) -> NDArray[np.uint64]:
+    """The fingerprint of each record's structure, as a number."""
+    if isinstance(records, LazyRecords):
+        return records.fingerprints
+    return np.array([int(fingerprint(record.system), 16) for record in records], dtype=np.uint64)
 
 
 def split(
-    records: Sequence[Record], fractions: Sequence[float], seed: int = 0, *, keep_together: str = "structure"
-) -> tuple[list[Record], ...]:
+    records: Sequence[Record],
+    fractions: Sequence[float],
+    seed: int = 0,
+    *,
+    keep_together: str = "structure",
+    block: int | None = None,
+) -> tuple[Sequence[Record], ...]:
     """Divide records at random into sets of the given fractions, the same for the same seed.
 
     keep_together: "structure" keeps copies in one set; "composition" all structures of one formula, which measures how
-    a model does on new chemistry; any other name is a tag of the file (a material's id). Fractions add up to 1. A set
-    that would be empty is refused, and so is a leak between sets.
+    a model does on new chemistry; "trajectory" frames that follow each other in a file, whose neighbours are all but
+    copies; any other name is a tag of the file (a material's id) · block: cut trajectories into so many frames each.
+    Whatever is kept together, groups that share a structure are one group. Fractions add up to 1; a set that would be
+    empty is refused.
     """
     if not fractions or min(fractions) <= 0 or not isclose(sum(fractions), 1.0, abs_tol=1e-9):
         raise OptionError(
@@ -71,17 +90,20 @@ def split(
             f"fractions {list(fractions)} are not positive numbers adding up to 1",
             fix="e.g. 0.9, 0.1",
         )
-    groups: dict[Hashable, list[Record]] = {}
-    for record in records:
-        groups.setdefault(_group(record, keep_together), []).append(record)
+    if block is not None and (keep_together != TRAJECTORY or block < 1):
+        raise OptionError(
+            "E-SPLIT-BLOCK",
+            f"blocks of {block} frames are parts of trajectories, and '{keep_together}' is to be kept together",
+            fix="give keep_together='trajectory' and a block of at least 1 frame",
+        )
+    groups = _groups(records, keep_together, block)
     order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(seed)).tolist()
-    shuffled = [list(groups.values())[i] for i in order]
-    sets: tuple[list[Record], ...] = tuple([] for _ in fractions)
-    for group in shuffled:
+    sets: tuple[list[int], ...] = tuple([] for _ in fractions)
+    for g in order:
         # The set that is furthest behind its share takes the next group.
-        behind = [fraction - len(chosen) / len(records) for fraction, chosen in zip(fractions, sets, strict=True)]
-        sets[int(np.argmax(behind))].extend(group)
-    empty = [i for i, chosen in enumerate(sets) if not chosen]
+        behind = [fraction - len(own) / len(records) for fraction, own in zip(fractions, sets, strict=True)]
+        sets[behind.index(max(behind))].extend(groups[g])
+    empty = [i for i, own in enumerate(sets) if not own]
     if empty:
         raise DataError(
             "E-SPLIT-EMPTY",
@@ -89,15 +111,44 @@ def split(
             why="an error measured on nothing is not small",
             fix="give more data or other fractions" + _single_hint(keep_together, len(groups)),
         )
-    check_leaks(*sets)
-    return sets
+    return tuple(chosen(records, own) for own in sets)
 
 
 def _single_hint(keep_together: str, n_groups: int) -> str:
     return "; keep_together='structure' divides one formula" if keep_together != "structure" and n_groups == 1 else ""
 
 
-def _group(record: Record, keep_together: str) -> Hashable:
+def _groups(records: Sequence[Record], keep_together: str, block: int | None) -> list[list[int]]:
+    """Indices of the records of each group, in order of appearance."""
+    structures = fingerprints(records).tolist()
+    if keep_together == "structure":
+        names: Sequence[Hashable] = structures
+    else:
+        names = _names(records, keep_together, block)
+    # A record ties its group to its structure: what hangs together is one group.
+    own = _numbered(names)
+    ties = coo_array((np.ones(len(own)), (own, _numbered(structures) + own.max(initial=0) + 1)))
+    nodes = max(ties.shape)
+    label = connected_components(coo_array((ties.data, ties.coords), shape=(nodes, nodes)), directed=False)[1][own]
+    groups: dict[int, list[int]] = {}
+    for index, group in enumerate(label.tolist()):
+        groups.setdefault(group, []).append(index)
+    return list(groups.values())
+
+
+def _names(records: Sequence[Record], keep_together: str, block: int | None) -> list[Hashable]:
+    names = [_name(record, keep_together) for record in records]
+    if keep_together != TRAJECTORY:
+        return names
+    # The same atoms in the same file after others are another trajectory.
+    new = [i == 0 or name != names[i - 1] for i, name in enumerate(names)]
+    starts = np.flatnonzero(new)
+    run = np.cumsum(new) - 1
+    within = (np.arange(len(names)) - starts[run]) // (block or len(names))
+    return list(zip(run.tolist(), within.tolist(), strict=True))
+
+
+def _name(record: Record, keep_together: str) -> Hashable:
     if keep_together in GROUPS:
         return GROUPS[keep_together](record)
     tags = record.provenance.tags
@@ -110,15 +161,21 @@ def _group(record: Record, keep_together: str) -> Hashable:
     return tags[keep_together]
 
 
+def _numbered(names: Sequence[Hashable]) -> NDArray[np.int64]:
+    """The place of each name among the different ones, in order of appearance."""
+    places: dict[Hashable, int] = {}
+    return np.array([places.setdefault(name, len(places)) for name in names], dtype=np.int64)
+
+
 def check_leaks(*sets: Sequence[Record]) -> None:
     """Refuse sets of which two hold the same structure."""
-    seen: dict[str, tuple[int, int]] = {}
+    seen: dict[int, tuple[int, int]] = {}
     leaks: list[str] = []
     for s, records in enumerate(sets):
-        for index, record in enumerate(records):
-            first = seen.setdefault(fingerprint(record.system), (s, index))
+        for index, structure in enumerate(fingerprints(records).tolist()):
+            first = seen.setdefault(structure, (s, index))
             if first[0] != s:
-                leaks.append(f"{_place(sets[first[0]][first[1]], *first)} = {_place(record, s, index)}")
+                leaks.append(f"{_place(sets[first[0]][first[1]], *first)} = {_place(records[index], s, index)}")
     if leaks:
         raise DataError(
             "E-LEAK",

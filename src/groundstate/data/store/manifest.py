@@ -1,0 +1,89 @@
+"""The list of what a store holds: its shards with checksums, and the files they were read from."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from groundstate.atoms import DataError
+from groundstate.data.files import write_whole
+from groundstate.data.store.shard import ShardEntry
+
+NAME = "manifest.json"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class SourceEntry:
+    """One file that was imported.
+
+    read: frames taken from it, good or bad, up to the last shard · kept: of those, written · options: how labels were
+    read, see `importing` · tally: what was seen, see `tally`.
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    read: int = 0
+    kept: int = 0
+    finished: bool = False
+    tally: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder holds; `finished` where nothing that was asked for is outstanding."""
+
+    shards: tuple[ShardEntry, ...] = ()
+    sources: tuple[SourceEntry, ...] = ()
+    finished: bool = False
+
+    def with_source(self, source: SourceEntry) -> "Manifest":
+        """The manifest with the entry of one file, by its hash, new or changed."""
+        others = [own for own in self.sources if own.sha256 != source.sha256]
+        place = next((i for i, own in enumerate(self.sources) if own.sha256 == source.sha256), len(others))
+        return replace(self, sources=(*others[:place], source, *others[place:]))
+
+    def write(self, folder: Path) -> None:
+        """Put it where readers look, whole."""
+        record = {"format": "groundstate store", "version": VERSION, "written_by": version("groundstate")}
+        text = json.dumps({**record, **asdict(self)}, indent=1, ensure_ascii=False, allow_nan=False)
+        write_whole(folder / NAME, text.encode())
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder holds a store."""
+    return (path / NAME).is_file()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a store; DataError E-STORE-MANIFEST where it is damaged, E-STORE-VERSION where it is newer."""
+    try:
+        record = json.loads((folder / NAME).read_bytes())
+        if record["format"] != "groundstate store":
+            raise ValueError(f"format {record['format']!r}")
+        newer = record["version"] > VERSION
+        if not newer:
+            return Manifest(
+                tuple(ShardEntry(**shard) for shard in record["shards"]),
+                tuple(SourceEntry(**source) for source in record["sources"]),
+                record["finished"],
+            )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            "E-STORE-MANIFEST",
+            f"{NAME} cannot be read ({type(error).__name__}: {error})",
+            why="it lists the shards and their checksums",
+            fix="restore it from a copy, or import the files again",
+            file=str(folder),
+        ) from error
+    raise DataError(
+        "E-STORE-VERSION",
+        f"the store has version {record['version']} and this program knows up to {VERSION}",
+        why=f"it was written by groundstate {record['written_by']}",
+        fix="upgrade groundstate",
+        file=str(folder),
+    )

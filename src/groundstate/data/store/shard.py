@@ -1,0 +1,349 @@
+"""One shard: an Arrow IPC file with one record batch, written whole, read through a memory map without a copy.
+
+    list<…> columns per atom, fixed-size lists per frame, null where a value was not given; see `columns`
+    file, keys   dictionary-encoded text: where a frame was read, and quantity → key as JSON
+    tags         JSON text: what else the file said of the frame
+
+The schema's metadata hold the shard's levels of theory and its statistics, so that a shard explains itself.
+"""
+
+import hashlib
+import json
+import mmap
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from groundstate.atoms import DataError, LevelOfTheory, System
+from groundstate.data.convert import missing_extra
+from groundstate.data.files import UNFINISHED, whole_file
+from groundstate.data.record import Provenance, Record
+from groundstate.data.split import fingerprint
+from groundstate.data.store.columns import LABEL, Column, Columns, Filled, Values, known, row_of, standard_masses
+from groundstate.data.store.statistics import Statistics, statistics_of
+
+METADATA = b"groundstate"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """What a manifest says of a shard."""
+
+    file: str
+    frames: int
+    atoms: int
+    bytes: int
+    sha256: str
+
+
+class ShardWriter:
+    """Records gathered for one shard."""
+
+    def __init__(self) -> None:
+        self._columns = Columns()
+        self._levels: dict[LevelOfTheory, int] = {}
+        self._provenance: list[Provenance] = []
+
+    @property
+    def n_frames(self) -> int:
+        """Records gathered."""
+        return self._columns.n_frames
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the numbers gathered."""
+        return self._columns.n_bytes
+
+    def add(self, record: Record) -> None:
+        """Append one record."""
+        row = row_of(record)
+        row["fingerprint"] = np.array(int(fingerprint(record.system), 16), dtype=np.uint64)
+        if record.theory is not None:
+            row["level"] = np.array(self._levels.setdefault(record.theory, len(self._levels)))
+        self._columns.add(row)
+        self._provenance.append(record.provenance)
+
+    def write(self, folder: Path, name: str) -> ShardEntry:
+        """Write what was gathered as `name` in `folder`, whole or not at all; it is handed over and not kept."""
+        pa = pyarrow()
+        filled, provenance, levels = self._columns.fill(), self._provenance, list(self._levels)
+        n_frames = len(provenance)
+        files, keys = [own.file for own in provenance], [own.keys for own in provenance]
+        statistics = statistics_of(filled, levels, keys, files)
+        arrays = {column: _to_arrow(pa, values, n_frames) for column, values in filled.items()}
+        arrays["file"] = pa.array(files, pa.string()).dictionary_encode()
+        arrays["keys"] = pa.array([_json(own) for own in keys], pa.string()).dictionary_encode()
+        arrays["tags"] = pa.array([_json(own.tags) if own.tags else "" for own in provenance], pa.string())
+        about = {
+            "format": FORMAT,
+            "levels": [level.as_dict() for level in levels],
+            "statistics": statistics.as_dict(),
+        }
+        schema = pa.schema(
+            [pa.field(column, array.type) for column, array in arrays.items()], metadata={METADATA: _json(about)}
+        )
+        batch = pa.record_batch(list(arrays.values()), schema=schema)
+        with whole_file(folder / name) as temporary:
+            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+                writer.write_batch(batch)
+            size, digest = temporary.stat().st_size, sha256_of(temporary)
+        return ShardEntry(name, n_frames, statistics.atoms, size, digest)
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _json(record: Any) -> str:
+    return json.dumps(record if isinstance(record, dict) else dict(record), ensure_ascii=False, allow_nan=False)
+
+
+def _to_arrow(pa: Any, filled: Filled, n_frames: int) -> Any:
+    column = filled.column
+    number = pa.from_numpy_dtype(np.dtype(column.dtype))
+    bits = None
+    if filled.present is not None:
+        bits = pa.py_buffer(np.packbits(filled.present, bitorder="little"))
+    data = pa.Array.from_buffers(number, filled.values.size, [None, pa.py_buffer(filled.values)])
+    if column.per == "system":
+        if not column.shape:
+            return pa.Array.from_buffers(number, n_frames, [bits, pa.py_buffer(filled.values)])
+        return pa.Array.from_buffers(pa.list_(number, column.width), n_frames, [bits], children=[data])
+    if column.shape:
+        rows = filled.values.size // column.width
+        data = pa.Array.from_buffers(pa.list_(number, column.width), rows, [None], children=[data])
+    assert filled.offsets is not None
+    return pa.Array.from_buffers(
+        pa.list_(data.type), n_frames, [bits, pa.py_buffer(filled.offsets)], children=[data]
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """A column in the map. values [frame or atom, …] · present [frame] or `None` where all are · offsets in atoms."""
+
+    column: Column
+    values: Values
+    present: NDArray[np.bool_] | None
+    offsets: NDArray[np.int32] | None
+
+    def of(self, frame: int) -> Values | None:
+        """The values of one frame; `None` where it has none."""
+        if self.present is not None and not self.present[frame]:
+            return None
+        if self.offsets is None:
+            return self.values[frame : frame + 1]
+        return self.values[self.offsets[frame] : self.offsets[frame + 1]]
+
+
+class Shard:
+    """A shard under a memory map. Its tensors are the map itself: nothing is read before it is used.
+
+    The map is private: writing into a tensor changes the memory of this process and never the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        pa = pyarrow()
+        with path.open("rb") as stream:
+            held = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        base = np.frombuffer(held, dtype=np.uint8)
+        reader = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(held)))
+        about = json.loads(reader.schema.metadata[METADATA])
+        if reader.num_record_batches != 1:
+            raise ValueError(f"{reader.num_record_batches} record batches instead of one")
+        batch = reader.get_batch(0)
+        batch.validate()
+        view = _View(base)
+        self.path = path
+        self.n_frames: int = batch.num_rows
+        self.levels = tuple(LevelOfTheory.from_dict(level) for level in about["levels"])
+        self.statistics = Statistics.from_dict(about["statistics"])
+        self.columns: dict[str, Mapped] = {
+            name: view.mapped(column, batch.column(name))
+            for name, column in known().items()
+            if name in batch.schema.names
+        }
+        self._files = batch.column("file").dictionary.to_pylist()
+        self._keys = [json.loads(text) for text in batch.column("keys").dictionary.to_pylist()]
+        self._file_of = view.indices(batch.column("file"))
+        self._keys_of = view.indices(batch.column("keys"))
+        self._tag_ends, self._tag_bytes = view.text(batch.column("tags"))
+        self._positions, self._numbers = self.columns["positions"].values, self.columns["numbers"].values
+        self._cell, self._pbc = self.columns["cell"].values, self.columns["pbc"].values.view(np.bool_)
+        offsets = self.columns["positions"].offsets
+        assert offsets is not None
+        self.offsets = offsets
+        self._masses = standard_masses()
+        self._optional = [
+            (name, column)
+            for name, column in self.columns.items()
+            if name in ("charge", "multiplicity", "theory", "moments", "field", "electrode_potential")
+        ]
+        self._labels = [
+            (name.removeprefix(LABEL), column, column.column.per == "system")
+            for name, column in self.columns.items()
+            if name.startswith(LABEL)
+        ]
+
+    @property
+    def atom_counts(self) -> NDArray[np.int64]:
+        """Atoms of each frame."""
+        return np.diff(self.offsets).astype(np.int64)
+
+    def record(self, frame: int) -> Record:
+        """One record; its tensors share the map's memory."""
+        start, stop = self.offsets[frame], self.offsets[frame + 1]
+        numbers = self._numbers[start:stop]
+        own_masses = self.columns["masses"].of(frame) if "masses" in self.columns else None
+        masses = self._masses[numbers] if own_masses is None else own_masses
+        optional = {
+            name: torch.from_numpy(value) for name, column in self._optional if (value := column.of(frame)) is not None
+        }
+        system = System(
+            positions=torch.from_numpy(self._positions[start:stop]),
+            numbers=torch.from_numpy(numbers.astype(np.int64)),
+            system_ptr=torch.from_numpy(np.array([0, stop - start])),
+            cell=torch.from_numpy(self._cell[frame : frame + 1]),
+            pbc=torch.from_numpy(self._pbc[frame : frame + 1]),
+            masses=torch.from_numpy(masses),
+            **optional,
+        )
+        labels = {
+            name: torch.from_numpy(value)[0] if single else torch.from_numpy(value)
+            for name, column, single in self._labels
+            if (value := column.of(frame)) is not None
+        }
+        level = self.level_index(frame)
+        return Record(system, labels, None if level < 0 else self.levels[level], self.provenance(frame))
+
+    def level_index(self, frame: int) -> int:
+        """Place of a frame's level of theory in `levels`; −1 where it names none."""
+        if "level" not in self.columns:
+            return -1
+        value = self.columns["level"].of(frame)
+        return -1 if value is None else int(value[0])
+
+    def provenance(self, frame: int) -> Provenance:
+        """Where a frame came from."""
+        number = self.columns["frame"].of(frame) if "frame" in self.columns else None
+        file = int(self._file_of[frame])
+        tags = self._tag_bytes[self._tag_ends[frame] : self._tag_ends[frame + 1]]
+        return Provenance(
+            None if file < 0 else self._files[file],
+            None if number is None else int(number[0]),
+            self._keys[int(self._keys_of[frame])],
+            json.loads(tags.tobytes()) if len(tags) else {},
+        )
+
+
+class _View:
+    """Columns of a batch as writable arrays over the map that holds it."""
+
+    def __init__(self, base: NDArray[np.uint8]) -> None:
+        self._base, self._address = base, base.ctypes.data
+
+    def _array(self, buffer: Any, dtype: str, count: int) -> Values:
+        start = buffer.address - self._address
+        stop = start + count * np.dtype(dtype).itemsize
+        if not 0 <= start <= stop <= len(self._base):
+            raise ValueError("a column lies outside the file")
+        return self._base[start:stop].view(dtype)
+
+    def _present(self, array: Any) -> NDArray[np.bool_] | None:
+        bits = array.buffers()[0]
+        if bits is None or array.null_count == 0:
+            return None
+        packed = self._array(bits, "|u1", -(-len(array) // 8))
+        return np.unpackbits(packed, count=len(array), bitorder="little").astype(bool)
+
+    def mapped(self, column: Column, array: Any) -> Mapped:
+        """A column of numbers."""
+        n_frames, buffers = len(array), array.buffers()
+        if column.per == "system":
+            values = self._array(buffers[-1], column.dtype, n_frames * column.width)
+            return Mapped(column, column.shaped(values, n_frames), self._present(array), None)
+        offsets: Any = self._array(buffers[1], "<i4", n_frames + 1)
+        if n_frames and (offsets[0] != 0 or (np.diff(offsets) < 0).any()):
+            raise ValueError(f"the rows of '{column.name}' are out of order")
+        n_atoms = int(offsets[-1])
+        values = self._array(buffers[-1], column.dtype, n_atoms * column.width)
+        return Mapped(column, column.shaped(values, n_atoms), self._present(array), offsets)
+
+    def indices(self, array: Any) -> NDArray[np.int32]:
+        """Places in the dictionary of an encoded column of text; −1 for null."""
+        values: Any = self._array(array.indices.buffers()[1], "<i4", len(array))
+        present = self._present(array.indices)
+        return values if present is None else np.where(present, values, -1)
+
+    def text(self, array: Any) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        """Ends and bytes of a column of text."""
+        _, ends, data = array.buffers()
+        offsets: Any = self._array(ends, "<i4", len(array) + 1)
+        empty = np.zeros(0, dtype=np.uint8)
+        content: Any = empty if data is None else self._array(data, "|u1", int(offsets[-1]))
+        return offsets, content
+
+
+def damaged(path: Path, frames: int, reason: str) -> DataError:
+    """The refusal of a shard that cannot be trusted."""
+    return DataError(
+        "E-STORE-DAMAGED",
+        f"shard {path.name} with {frames} frames cannot be used: {reason}",
+        why="its numbers may be any numbers; the other shards are whole",
+        fix="copy the shard again or import its files again; salvage=True (--salvage) leaves its frames out and says so",
+        file=str(path.parent),
+    )
+
+
+def open_shard(path: Path, entry: ShardEntry, *, verify: bool) -> Shard:
+    """A shard as the manifest describes it; DataError E-STORE-DAMAGED where it is not.
+
+    verify: compare its checksum, too. Size and the layout of its columns are always compared.
+    """
+    if reason := _difference(path, entry, verify):
+        raise damaged(path, entry.frames, reason)
+    try:
+        shard = Shard(path)
+    except pyarrow().ArrowException as error:
+        raise damaged(path, entry.frames, str(error)) from error
+    except (AssertionError, KeyError, OSError, ValueError, IndexError, TypeError, AttributeError) as error:
+        raise damaged(path, entry.frames, f"{type(error).__name__}: {error}") from error
+    if shard.n_frames != entry.frames:
+        raise damaged(path, entry.frames, f"it holds {shard.n_frames} frames")
+    return shard
+
+
+def _difference(path: Path, entry: ShardEntry, verify: bool) -> str:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return "the file is missing"
+    if size != entry.bytes:
+        return f"it has {size} bytes instead of {entry.bytes}"
+    if verify and sha256_of(path) != entry.sha256:
+        return "its checksum (sha256) is not the one it was written with"
+    return ""
+
+
+def sizes_differ(folder: Path, entry: ShardEntry) -> DataError | None:
+    """The refusal of a shard that is missing or has another size, told without opening it."""
+    reason = _difference(folder / entry.file, entry, verify=False)
+    return damaged(folder / entry.file, entry.frames, reason) if reason else None
+
+
+def pyarrow() -> Any:
+    """The package, or the refusal that names the extra it comes with."""
+    try:
+        import pyarrow as pa
+        import pyarrow.ipc
+    except ImportError:
+        raise missing_extra("store", "a store of frames") from None
+    return pa
