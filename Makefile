@@ -32,7 +32,7 @@ help:  ## What can be made
 	@touch $@
 
 .venv/test: .venv/demo
-	$(PIP) --editable '.[chgnet,train,pymatgen,phonons,hdf5,molecules,xtb,test]'
+	$(PIP) --editable '.[chgnet,train,pymatgen,phonons,hdf5,store,lmdb,molecules,xtb,test]'
 	@touch $@
 
 .venv/triton: .venv/test

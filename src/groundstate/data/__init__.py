@@ -2,7 +2,7 @@
 
 from groundstate.data.batch import Batch, atom_counts, batches, collate
 from groundstate.data.convert import from_ase, from_pymatgen, to_ase, to_pymatgen
-from groundstate.data.importing import Forecast, Progress, forecast, import_files
+from groundstate.data.importing import Forecast, Progress, forecast, import_files, sources_in
 from groundstate.data.labeller import Labeller
 from groundstate.data.readers import Dataset, iterate, read, record_from_ase
 from groundstate.data.record import LazyRecords, Provenance, Record, chosen
@@ -10,6 +10,7 @@ from groundstate.data.reference_energies import (
     ReferenceFit,
     check_elements,
     check_reference_energies,
+    elements_of,
     fit_reference_energies,
     isolated_atom_energies,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "chosen",
     "collate",
     "composition",
+    "elements_of",
     "fingerprint",
     "fingerprints",
     "fit_reference_energies",
@@ -57,6 +59,7 @@ __all__ = [
     "read",
     "record_from_ase",
     "refuse_existing",
+    "sources_in",
     "split",
     "theory",
     "to_ase",

@@ -1,7 +1,7 @@
 """Files into a store: a shard at a time, so that memory does not grow; a killed import goes on without duplicates.
 
-After each shard the manifest says how many frames of which file have been taken, so the next run starts there. A file is
-known by the hash of its bytes: what has been imported is not imported again, and a changed file is another file.
+After each shard the manifest says how many frames of which file have been taken, so the next run starts there. A
+file is known by the hash of its bytes: what has been imported is not imported again, a changed file is another file.
 Checked: tests/data/store/test_import.py
 """
 
@@ -9,20 +9,30 @@ import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from groundstate.atoms import DataError, GroundstateError, LevelOfTheory, OptionError, RunError, quantity
 from groundstate.data.files import LOCK, owned_folder
 from groundstate.data.labels import Theories
-from groundstate.data.readers import Reading, door, outcomes
-from groundstate.data.store import Manifest, ShardWriter, SourceEntry, Store, is_store, open_store, read_manifest, sha256_of
+from groundstate.data.readers import Reading, door, is_source_folder, known_name, outcomes
+from groundstate.data.store import (
+    Manifest,
+    ShardWriter,
+    SourceEntry,
+    Store,
+    is_store,
+    open_store,
+    read_manifest,
+    sha256_of,
+)
 from groundstate.data.store.manifest import NAME
 from groundstate.data.tally import Tally, nothing_in
 from groundstate.data.theories import TheoryRule
 
 SHARD_MB = 64.0
-"""Size of a shard: a few ten thousand frames, written in a second, lost in a kill, and small enough to be copied alone."""
+"""Size of a shard: some ten thousand frames, written in a second, lost in a kill, small enough to be copied alone."""
 MEGABYTE = 1 << 20
 
 
@@ -110,12 +120,12 @@ def import_files(
         job = _Import(target, manifest, int(shard_MB * MEGABYTE), salvage, tuple(require), len(doors))
         options = _options(keys, stress_convention, theory)
         for k, (path, reading) in enumerate(doors):
-            job.take(path, reading, options, lambda frames, k=k, path=path: _tell(progress, path, frames, k, len(doors)))
+            job.take(path, reading, options, partial(_tell, progress, path, k, len(doors)))
         job.finish()
     return open_store(target)
 
 
-def _tell(progress: Callable[[Progress], None] | None, path: Path, frames: int, done: int, total: int) -> None:
+def _tell(progress: Callable[[Progress], None] | None, path: Path, done: int, total: int, frames: int) -> None:
     if progress is not None:
         progress(Progress(path.name, frames, done, total))
 
@@ -266,3 +276,26 @@ def _remove_orphans(folder: Path, manifest: Manifest) -> None:
     for path in folder.glob("shard-*.arrow"):
         if path.name not in named:
             path.unlink()
+
+
+def sources_in(path: Path) -> list[Path]:
+    """The path itself, or of a folder that is no source as a whole the files in it that readers know, by name."""
+    if is_store(path):
+        raise OptionError(
+            "E-IMPORT-STORE",
+            "a store is read already",
+            fix="join stores with `groundstate data merge`",
+        )
+    if not path.is_dir() or is_source_folder(path):
+        return [path]
+    found = [
+        part for part in sorted(path.rglob("*")) if is_source_folder(part) or (part.is_file() and known_name(part))
+    ]
+    if not found:
+        raise DataError(
+            "E-IMPORT-EMPTY",
+            "the folder has no file that a reader knows",
+            fix="name the files, or rename them by their format",
+            file=str(path),
+        )
+    return found

@@ -61,6 +61,8 @@ BY_NAME: Mapping[str, Reader] = {
     "XDATCAR": read_xdatcar,
 }
 """Files without a telling suffix, by the start of their name."""
+BY_CONTENT: Mapping[str, Reader] = {}
+"""Folders, by a file that stands in them."""
 _ANY_MODEL = Domain(charge="accepts", multiplicity="accepts")
 """A file is read for no model in particular: its conditions must make sense, not be answered."""
 _DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
@@ -143,9 +145,7 @@ def iterate(
             raise outcome
 
 
-def _read_store(
-    path: Path, told: Sequence[object], require: Sequence[str], missing: str, salvage: bool
-) -> Dataset:
+def _read_store(path: Path, told: Sequence[object], require: Sequence[str], missing: str, salvage: bool) -> Dataset:
     if any(told):
         raise OptionError(
             "E-STORE-READ",
@@ -198,7 +198,7 @@ def door(
     """The file and how to read it, or the refusal of either."""
     reading = Reading(dict(keys or {}), stress_convention, theory, mask=_masks(missing))
     file = Path(path).expanduser()
-    if not file.is_file():
+    if not file.is_file() and not is_source_folder(file):
         siblings = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
         raise DataError(
             "E-FILE-MISSING",
@@ -206,20 +206,36 @@ def door(
             fix=nearest(file.name, siblings) if siblings else "check the path",
             file=str(file),
         )
-    if file.stat().st_size == 0:
+    if file.is_file() and file.stat().st_size == 0:
         raise DataError("E-FILE-EMPTY", "the file is empty", fix="write it again", file=str(file))
     return file, reading
 
 
-def reader_for(file: Path) -> Reader:
-    """The reader a file's name asks for; names that ask for none are refused with the list."""
+def is_source_folder(path: Path) -> bool:
+    """Whether a folder as a whole is what a reader reads."""
+    return path.is_dir() and any((path / mark).is_file() for mark in BY_CONTENT)
+
+
+def known_name(file: Path) -> bool:
+    """Whether a file's name asks for a reader."""
+    return _named_reader(file) is not None
+
+
+def _named_reader(file: Path) -> Reader | None:
     name = file.name.removesuffix(file.suffix) if file.suffix.lower() in COMPRESSED else file.name
     suffix = Path(name).suffix.lower()
     if suffix in BY_SUFFIX:
         return BY_SUFFIX[suffix]
-    for start, reader in BY_NAME.items():
-        if name.upper().startswith(start):
-            return reader
+    return next((reader for start, reader in BY_NAME.items() if name.upper().startswith(start)), None)
+
+
+def reader_for(file: Path) -> Reader:
+    """The reader a file's name asks for, or a folder's content; names that ask for none are refused with the list."""
+    if is_source_folder(file):
+        return next(reader for mark, reader in BY_CONTENT.items() if (file / mark).is_file())
+    reader = _named_reader(file)
+    if reader is not None:
+        return reader
     raise DataError(
         "E-FILE-FORMAT",
         f"the format of '{file.name}' cannot be told from its name",

@@ -7,10 +7,12 @@ import numpy as np
 
 from groundstate.atoms import DataError, find_neighbours
 from groundstate.atoms.elements import symbols
-from groundstate.data.record import Record
+from groundstate.data.record import LazyRecords, Record, chosen
 
 LARGEST_MEAN_RESIDUAL = 1.0
 """eV/atom; beyond it the references belong to another code or functional, or the labels are not total energies."""
+MOST_FITTED = 50_000
+"""Frames that references are fitted to: a hundred parameters need no more, and memory grows with them."""
 _HUBER = 1.345
 """Huber's constant in units of the robust spread: 95 % efficient where residuals are Gaussian."""
 
@@ -42,7 +44,8 @@ def fit_reference_energies(
     left out. Refused where even the best references leave a mean residual above 1 eV/atom.
     Source: Holland and Welsch, Commun. Stat. A 6, 813 (1977). Checked: tests/data/test_reference_energies.py
     """
-    labelled = [record for record in records if "energy" in record.labels]
+    some = _representative(records)
+    labelled = [record for record in some if "energy" in record.labels]
     if not labelled:
         raise DataError(
             "E-LABEL-MISSING", "no record has an energy", why="references are fitted to energies", fix="read energies"
@@ -60,11 +63,23 @@ def fit_reference_energies(
         rmse_before=float(np.sqrt((target**2).mean())),
         rmse_after=float(np.sqrt((residual**2).mean())),
         mean_residual=float(residual.mean()),
-        note=_note(rank, len(elements), priors is not None),
+        note=_note(rank, len(elements), priors is not None) + _of_how_many(some, records),
     )
     if abs(fit.mean_residual) > LARGEST_MEAN_RESIDUAL:
         raise _foreign(fit.mean_residual, energies, energies - residual)
     return fit
+
+
+def _representative(records: Sequence[Record]) -> Sequence[Record]:
+    """Evenly spaced records where there are very many, and one with each element at least."""
+    if len(records) <= MOST_FITTED:
+        return records
+    spaced = set(np.linspace(0, len(records) - 1, MOST_FITTED).astype(int).tolist())
+    return chosen(records, sorted(spaced | {first for _, first in elements_of(records).values()}))
+
+
+def _of_how_many(some: Sequence[Record], records: Sequence[Record]) -> str:
+    return "" if len(some) == len(records) else f"; fitted to {len(some)} of {len(records)} frames, evenly spaced"
 
 
 def _per_atom(records: Sequence[Record]) -> tuple[list[int], np.ndarray, np.ndarray]:
@@ -162,17 +177,25 @@ def _foreign(mean: float, labels: np.ndarray, expected: np.ndarray) -> DataError
     )
 
 
+def elements_of(records: Sequence[Record]) -> dict[int, tuple[int, int]]:
+    """Atomic number → (records with it, the first of them)."""
+    if isinstance(records, LazyRecords):
+        return records.elements
+    found: dict[int, tuple[int, int]] = {}
+    for index, record in enumerate(records):
+        for z in record.system.numbers.unique().tolist():
+            count, first = found.get(z, (0, index))
+            found[z] = (count + 1, first)
+    return dict(sorted(found.items()))
+
+
 def check_elements(train: Sequence[Record], other: Sequence[Record]) -> None:
     """Refuse a set with elements that training never sees, listing them and where they are."""
-    known = {int(z) for record in train for z in record.system.numbers.unique()}
-    places: dict[int, list[int]] = {}
-    for index, record in enumerate(other):
-        for z in record.system.numbers.unique().tolist():
-            if z not in known:
-                places.setdefault(z, []).append(index)
-    if places:
+    known = elements_of(train)
+    strange = {z: where for z, where in elements_of(other).items() if z not in known}
+    if strange:
         listed = "; ".join(
-            f"{symbols([z])[0]} in {len(where)} records (first {where[0]})" for z, where in sorted(places.items())
+            f"{symbols([z])[0]} in {count} records (first {first})" for z, (count, first) in strange.items()
         )
         raise DataError(
             "E-ELEMENT-UNTRAINED",

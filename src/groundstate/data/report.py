@@ -65,7 +65,9 @@ class LabelReport:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
-def report_of(records: Sequence[Record], notes: Mapping[str, int], unread: Mapping[tuple[str, str], int]) -> LabelReport:
+def report_of(
+    records: Sequence[Record], notes: Mapping[str, int], unread: Mapping[tuple[str, str], int]
+) -> LabelReport:
     """Statistics of a data set; `notes` and `unread` (quantity, key) count frames."""
     rows = []
     for name, row in quantities().items():

@@ -1,8 +1,8 @@
 """Levels of theory of well-known data sets by name, and rules that tell the Hubbard U of each frame.
 
 The Materials Project's rule: in oxides and fluorides Co, Cr, Fe, Mn, Mo, Ni, V and W carry a U, elsewhere none. A set
-computed by it has many levels of theory, one for each set of elements with a U. Source of rule and values: MPRelaxSet of
-pymatgen (Jain et al., Phys. Rev. B 84, 045115 (2011)). Checked: tests/data/test_theories.py
+computed by it has many levels of theory, one for each set of elements with a U. Source of rule and values: MPRelaxSet
+of pymatgen (Jain et al., Phys. Rev. B 84, 045115 (2011)). Checked: tests/data/test_theories.py
 """
 
 import json
@@ -58,7 +58,7 @@ def named_theories() -> Mapping[str, LevelOfTheory | TheoryRule]:
 
 
 def theory(name: str | Path) -> LevelOfTheory | TheoryRule | dict[str, LevelOfTheory]:
-    """A level of theory by name, or from a JSON file: the fields of one, or of several by the `head` of their frames."""
+    """A level of theory by name, or from a JSON file: the fields of one, or of several by the `head` of frames."""
     if str(name) in named_theories():
         return named_theories()[str(name)]
     path = Path(name).expanduser()

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from groundstate.data.store import digest_of, is_store, read_manifest
 from groundstate.potentials import Potential
 
 _PACKAGES = ("groundstate", "torch", "numpy", "ase")
@@ -33,6 +34,8 @@ def provenance(
         facts[name] = value
     for file in files:
         path = Path(file)
+        if is_store(path):
+            facts[f"input {path.name}"] = "store " + digest_of(read_manifest(path))
         if path.is_file():
             facts[f"input {path.name}"] = "sha256 " + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     for package in (*_PACKAGES, *packages):

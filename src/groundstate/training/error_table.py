@@ -76,20 +76,24 @@ def evaluate_errors(potential: Potential, records: Sequence[Record], *, max_atom
         )
     device = next((tensor.device for tensor in potential.state_dict().values()), torch.device("cpu"))
     found: dict[str, list[Tensor]] = {name: [] for name in names}
-    frames_with_energy: list[int] = []
+    formulas: list[str] = []
+    per_atom: list[Tensor] = []
     for indices in batches(records, max_atoms=max_atoms, shuffle=False):
-        batch: Batch = collate([records[i] for i in indices]).to(device)
+        batch: Batch = collate(records, indices).to(device)
         for name, values in errors(potential, batch, names).items():
             _refuse_not_finite(name, values, records, indices)
             found[name].append(values.cpu())
-        frames_with_energy += [i for i in indices if "energy" in records[i].labels]
+        for record in (records[i] for i in indices):
+            if "energy" in record.labels:
+                formulas.append(composition(record.system))
+                per_atom.append(record.labels["energy"].cpu() / record.n_atoms)
     columns = {name: torch.cat(values) for name, values in found.items()}
     rows: dict[str, ErrorRow] = {}
     for name in names:
         row = quantity(name)
         rows[name] = _row(columns[name], row.unit + ("/atom" if row.extensive else ""))
         if name == "energy":
-            rows.update(_within_compositions([records[i] for i in frames_with_energy], columns[name]))
+            rows.update(_within_compositions(formulas, torch.stack(per_atom), columns[name]))
     return ErrorTable(len(records), rows)
 
 
@@ -98,11 +102,10 @@ def _row(values: Tensor, unit: str) -> ErrorRow:
     return ErrorRow(unit, rmse, float(values.abs().mean()), float(values.mean()), values.numel())
 
 
-def _within_compositions(records: Sequence[Record], values: Tensor) -> dict[str, ErrorRow]:
+def _within_compositions(formulas: Sequence[str], per_atom: Tensor, values: Tensor) -> dict[str, ErrorRow]:
     groups: dict[str, list[int]] = {}
-    for i, record in enumerate(records):
-        groups.setdefault(composition(record.system), []).append(i)
-    per_atom = torch.stack([record.labels["energy"].cpu() / record.n_atoms for record in records])
+    for i, formula in enumerate(formulas):
+        groups.setdefault(formula, []).append(i)
     repeated = [torch.tensor(members) for members in groups.values() if len(members) > 1]
     if not repeated:
         return {}

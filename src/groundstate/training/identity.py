@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 
 from groundstate.atoms import LevelOfTheory, System
-from groundstate.data import Record
+from groundstate.data import LazyRecords, Record
 
 _RESOLUTION = 1e-5
 """Å; finer than any file format in use prints differences that matter, coarser than rounding of a format."""
@@ -26,7 +26,9 @@ def structure_hash(system: System) -> str:
 
 
 def data_hash(records: Iterable[Record]) -> str:
-    """Of structures and labels, in order, to the last bit of the labels."""
+    """Of structures and labels, in order, to the last bit of the labels; of a store, of its shards' checksums."""
+    if isinstance(records, LazyRecords):
+        return records.digest
     digest = hashlib.sha256()
     for record in records:
         digest.update(structure_hash(record.system).encode())
@@ -37,5 +39,8 @@ def data_hash(records: Iterable[Record]) -> str:
 
 def theories_of(records: Iterable[Record]) -> dict[str, LevelOfTheory]:
     """The known levels of theory among the records, by id."""
+    if isinstance(records, LazyRecords):
+        found = {level.id: level for level in records.levels}
+        return {name: found[name] for name in sorted(found)}
     found = {record.theory.id: record.theory for record in records if record.theory is not None}
     return {name: found[name] for name in sorted(found)}

@@ -149,7 +149,7 @@ class Loop:
         mine = indices[self.fabric.global_rank :: self.fabric.world_size]
         if not mine:
             return {}
-        batch = collate([records[i] for i in mine]).to(self.fabric.device)
+        batch = collate(records, mine).to(self.fabric.device)
         return self.aim.loss(self.state.potential, batch, differentiable=differentiable)
 
     def _evaluate(self, epoch: float) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 
 from groundstate.atoms import find_neighbours
 from groundstate.atoms.elements import symbols
-from groundstate.data import Record, fit_reference_energies
+from groundstate.data import Record, atom_counts, chosen, elements_of, fit_reference_energies
 from groundstate.potentials import Model
 from groundstate.potentials.mace import MACEConfig, build
 from groundstate.training.config import TrainConfig
@@ -18,6 +18,8 @@ from groundstate.training.runs import train
 
 _ENOUGH = 200
 """Frames from which the mean number of neighbours is taken; more would not change its second digit."""
+_ENOUGH_FORCES = 10_000
+"""Frames from which the scale of the forces is taken, likewise."""
 _UNTRAINED_OFFSET = 20.0
 """eV/atom, above the cohesive energy of every element: isolated atoms as references leave that to the network, and a
 random network adds its own. Foreign references are refused before, by `fit_reference_energies`."""
@@ -39,13 +41,16 @@ def train_from_scratch(
     neighbours within the cutoff), so that dissociation ends at them; else they are fitted to the energies, which is
     quicker to learn. Checked: tests/training/test_scratch.py
     """
+    alone = _isolated(train_records, model_config.cutoff)
     isolated = {
         int(record.system.numbers[0]): float(record.labels["energy"])
-        for record in train_records
-        if _is_isolated(record, model_config.cutoff) and "energy" in record.labels
+        for record in chosen(train_records, alone)
+        if "energy" in record.labels
     }
-    bonded = [record for record in train_records if not _is_isolated(record, model_config.cutoff)]
-    elements = {int(z) for record in bonded for z in record.system.numbers.unique()}
+    bonded = train_records
+    if alone:
+        bonded = chosen(train_records, sorted({*range(len(train_records))} - {*alone}))
+    elements = elements_of(bonded).keys()
     if elements and elements <= isolated.keys():
         references, note = isolated, "energies of isolated atoms among the training frames"
     else:
@@ -71,7 +76,8 @@ def build_for(
 ) -> Model:
     """An untrained model in the scale of these data: its unit of energy is the root mean square force × 1 Å, and sums
     over neighbours are divided by their mean number. `zbl`: with its own nuclear repulsion."""
-    forces = [record.labels["forces"].reshape(-1) for record in records if "forces" in record.labels]
+    some = records[:: max(1, len(records) // _ENOUGH_FORCES)]
+    forces = [record.labels["forces"].reshape(-1) for record in some if "forces" in record.labels]
     rms = float(torch.cat(forces).square().mean().sqrt()) if forces else 0.0
     theories = tuple(theories_of(records).values())
     return build(
@@ -96,5 +102,7 @@ def mean_neighbours(records: Sequence[Record], cutoff: float) -> float:
     return max(1.0, edges / sum(record.n_atoms for record in chosen))
 
 
-def _is_isolated(record: Record, cutoff: float) -> bool:
-    return record.n_atoms == 1 and find_neighbours(record.system, cutoff).n_edges == 0
+def _isolated(records: Sequence[Record], cutoff: float) -> list[int]:
+    """Indices of the records that are one atom without a neighbour."""
+    single = [i for i, n_atoms in enumerate(atom_counts(records)) if n_atoms == 1]
+    return [i for i in single if find_neighbours(records[i].system, cutoff).n_edges == 0]

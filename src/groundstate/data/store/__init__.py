@@ -1,6 +1,6 @@
 """Records on disk: memory-mapped shards with checksums, read in any order at constant memory."""
 
-from groundstate.data.store.manifest import Manifest, SourceEntry, is_store, read_manifest
+from groundstate.data.store.manifest import Manifest, SourceEntry, digest_of, is_store, read_manifest
 from groundstate.data.store.shard import ShardEntry, ShardWriter, sha256_of
 from groundstate.data.store.statistics import Spread, Statistics
 from groundstate.data.store.store import Store, open_store
@@ -13,6 +13,7 @@ __all__ = [
     "Spread",
     "Statistics",
     "Store",
+    "digest_of",
     "is_store",
     "open_store",
     "read_manifest",

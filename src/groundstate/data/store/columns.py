@@ -25,7 +25,7 @@ LABEL = "label."
 
 @dataclass(frozen=True)
 class Column:
-    """One column: per frame ("system") or per atom, the axes after that, the number type, and whether it may be null."""
+    """One column: per frame ("system") or per atom, the axes after that, type of number, and whether it may be null."""
 
     name: str
     per: Literal["system", "atom"]
@@ -59,7 +59,7 @@ STRUCTURE: Mapping[str, Column] = {
         Column("electrode_potential", "system", (), "<f8"),
     )
 }
-"""The fields of a `System`. Masses are null where they are the standard ones; `theory` is a model's head, not a level."""
+"""The fields of a `System`. Masses are null where they are the standard ones; `theory` is a model's head."""
 
 PROVENANCE: Mapping[str, Column] = {
     column.name: column
@@ -69,12 +69,12 @@ PROVENANCE: Mapping[str, Column] = {
         Column("fingerprint", "system", (), "<u8", nullable=False),
     )
 }
-"""level: place in the shard's table of levels of theory · frame in the file it was read from · fingerprint: see `split`."""
+"""level: place in the shard's table of levels of theory · frame in the file it came from · fingerprint: see `split`."""
 
 
 @cache
 def labels() -> Mapping[str, Column]:
-    """Columns of labels, one per quantity of the table but the Hessian, whose size grows with the square of a structure."""
+    """Columns of labels, one per quantity of the table but the Hessian, whose size is that of a structure squared."""
     return {
         LABEL + name: Column(LABEL + name, row.per, row.shape, "<f8")
         for name, row in quantities().items()
@@ -98,7 +98,7 @@ def standard_masses() -> NDArray[np.float64]:
 class Filled:
     """A column of a shard in memory: values of the rows that are present, one after another, and which rows those are.
 
-    present [frame] is `None` where all are · offsets [frame + 1] of a column per atom, in atoms; a null row has no atoms.
+    present [frame] is `None` where all are · offsets [frame + 1] of a column per atom, in atoms; a null row has none.
     """
 
     column: Column

@@ -1,5 +1,6 @@
 """The list of what a store holds: its shards with checksums, and the files they were read from."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -52,6 +53,11 @@ class Manifest:
         record = {"format": "groundstate store", "version": VERSION, "written_by": version("groundstate")}
         text = json.dumps({**record, **asdict(self)}, indent=1, ensure_ascii=False, allow_nan=False)
         write_whole(folder / NAME, text.encode())
+
+
+def digest_of(manifest: Manifest, selection: bytes = b"") -> str:
+    """A hash of a store's records and their order: of its shards' checksums, and of what is selected of them."""
+    return hashlib.sha256("".join(entry.sha256 for entry in manifest.shards).encode() + selection).hexdigest()[:16]
 
 
 def is_store(path: Path) -> bool:

@@ -10,7 +10,6 @@ The schema's metadata hold the shard's levels of theory and its statistics, so t
 import hashlib
 import json
 import mmap
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,14 @@ from numpy.typing import NDArray
 
 from groundstate.atoms import DataError, LevelOfTheory, System
 from groundstate.data.convert import missing_extra
-from groundstate.data.files import UNFINISHED, whole_file
+from groundstate.data.files import whole_file
 from groundstate.data.record import Provenance, Record
 from groundstate.data.split import fingerprint
 from groundstate.data.store.columns import LABEL, Column, Columns, Filled, Values, known, row_of, standard_masses
 from groundstate.data.store.statistics import Statistics, statistics_of
 
 METADATA = b"groundstate"
+WRONG_CHECKSUM = "its checksum (sha256) is not the one it was written with"
 FORMAT = 1
 
 
@@ -121,9 +121,7 @@ def _to_arrow(pa: Any, filled: Filled, n_frames: int) -> Any:
         rows = filled.values.size // column.width
         data = pa.Array.from_buffers(pa.list_(number, column.width), rows, [None], children=[data])
     assert filled.offsets is not None
-    return pa.Array.from_buffers(
-        pa.list_(data.type), n_frames, [bits, pa.py_buffer(filled.offsets)], children=[data]
-    )
+    return pa.Array.from_buffers(pa.list_(data.type), n_frames, [bits, pa.py_buffer(filled.offsets)], children=[data])
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,7 +259,7 @@ class _View:
         bits = array.buffers()[0]
         if bits is None or array.null_count == 0:
             return None
-        packed = self._array(bits, "|u1", -(-len(array) // 8))
+        packed: Any = self._array(bits, "|u1", -(-len(array) // 8))
         return np.unpackbits(packed, count=len(array), bitorder="little").astype(bool)
 
     def mapped(self, column: Column, array: Any) -> Mapped:
@@ -298,7 +296,7 @@ def damaged(path: Path, frames: int, reason: str) -> DataError:
         "E-STORE-DAMAGED",
         f"shard {path.name} with {frames} frames cannot be used: {reason}",
         why="its numbers may be any numbers; the other shards are whole",
-        fix="copy the shard again or import its files again; salvage=True (--salvage) leaves its frames out and says so",
+        fix="copy the shard again or import its files again; salvage=True (--salvage) leaves its frames out",
         file=str(path.parent),
     )
 
@@ -329,7 +327,7 @@ def _difference(path: Path, entry: ShardEntry, verify: bool) -> str:
     if size != entry.bytes:
         return f"it has {size} bytes instead of {entry.bytes}"
     if verify and sha256_of(path) != entry.sha256:
-        return "its checksum (sha256) is not the one it was written with"
+        return WRONG_CHECKSUM
     return ""
 
 

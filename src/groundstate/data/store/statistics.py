@@ -48,7 +48,7 @@ class Spread:
 
     @property
     def median(self) -> float:
-        """Of the shards' percentiles by weight: exact within one shard, within one per cent of the ranks over several."""
+        """Of the shards' percentiles by weight: exact in one shard, within one per cent of the ranks over several."""
         if len(self.quantiles) == 1:
             return self.quantiles[0][1][N_QUANTILES // 2]
         points = np.concatenate([values for _, values in self.quantiles])

@@ -4,14 +4,14 @@
     shard-00000.arrow    see `shard`
 
 `store[i]` maps the shard it lies in and makes one record of views into the map. What needs one number of every frame
-(sizes for planning batches, fingerprints, levels of theory) reads that column alone. `collate` makes a batch from columns
-without making records. Checked: tests/data/store/
+(sizes for planning batches, fingerprints, levels of theory) reads that column alone. `collate` makes a batch from
+columns without making records. Checked: tests/data/store/
 """
 
-import hashlib
 from bisect import bisect_right
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -26,8 +26,8 @@ from groundstate.data.batch import Batch, collate
 from groundstate.data.record import LazyRecords, Record
 from groundstate.data.report import LabelReport, note_lines
 from groundstate.data.store.columns import LABEL, STRUCTURE, known, standard_masses
-from groundstate.data.store.manifest import Manifest, is_store, read_manifest
-from groundstate.data.store.shard import Shard, ShardEntry, damaged, open_shard, sha256_of, sizes_differ
+from groundstate.data.store.manifest import Manifest, digest_of, is_store, read_manifest
+from groundstate.data.store.shard import WRONG_CHECKSUM, Shard, ShardEntry, damaged, open_shard, sha256_of, sizes_differ
 from groundstate.data.store.statistics import Statistics, total
 
 OPEN_SHARDS = 256
@@ -46,7 +46,10 @@ def open_store(folder: str | Path, *, salvage: bool = False, verify: str = "size
     path = Path(folder).expanduser()
     if not is_store(path):
         raise DataError(
-            "E-STORE-MISSING", "the folder holds no store", fix="make one with `groundstate data import`", file=str(path)
+            "E-STORE-MISSING",
+            "the folder holds no store",
+            fix="make one with `groundstate data import`",
+            file=str(path),
         )
     manifest = read_manifest(path)
     notes: list[str] = []
@@ -66,7 +69,7 @@ def open_store(folder: str | Path, *, salvage: bool = False, verify: str = "size
     for entry in manifest.shards:
         problem = sizes_differ(path, entry)
         if problem is None and verify == "all" and sha256_of(path / entry.file) != entry.sha256:
-            problem = damaged(path / entry.file, entry.frames, "its checksum (sha256) is not the one it was written with")
+            problem = damaged(path / entry.file, entry.frames, WRONG_CHECKSUM)
         if problem is None and salvage:
             problem = _unopenable(path, entry)
         if problem is None:
@@ -202,9 +205,7 @@ class Store(LazyRecords):
     def select(self, indices: "Sequence[int] | NDArray[np.int64]") -> "Store":
         """The chosen records, in that order; nothing is read."""
         chosen = np.asarray(indices, dtype=np.int64)
-        return Store(
-            self.shards, chosen if self._index is None else self._index[chosen], self.manifest, self.notes
-        )
+        return Store(self.shards, chosen if self._index is None else self._index[chosen], self.manifest, self.notes)
 
     # Columns
 
@@ -275,10 +276,8 @@ class Store(LazyRecords):
     @property
     def digest(self) -> str:
         """A hash of the records and their order: of the shards' checksums and the selection."""
-        digest = hashlib.sha256("".join(entry.sha256 for entry in self.shards.entries).encode())
-        if self._index is not None:
-            digest.update(self._index.tobytes())
-        return digest.hexdigest()[:16]
+        own = replace(self.manifest, shards=self.shards.entries)
+        return digest_of(own, b"" if self._index is None else self._index.tobytes())
 
     # Batches
 
@@ -324,7 +323,8 @@ class _Gathered:
 
     def __init__(self, rows: Sequence[tuple[Shard, int]]) -> None:
         self._rows = rows
-        self.counts = np.array([shard.offsets[frame + 1] - shard.offsets[frame] for shard, frame in rows], dtype=np.int64)
+        counts = [shard.offsets[frame + 1] - shard.offsets[frame] for shard, frame in rows]
+        self.counts = np.array(counts, dtype=np.int64)
 
     def required(self, name: str) -> NDArray[Any]:
         """A column that every row has."""
