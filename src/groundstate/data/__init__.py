@@ -15,6 +15,7 @@ from groundstate.data.reference_energies import (
     isolated_atom_energies,
 )
 from groundstate.data.report import LabelReport, LabelRow
+from groundstate.data.reshaping import merge_stores, separate, split_store, write_store
 from groundstate.data.split import check_leaks, composition, fingerprint, fingerprints, split
 from groundstate.data.store import Statistics, Store, is_store, open_store
 from groundstate.data.theories import TheoryRule, named_theories, theory
@@ -54,15 +55,19 @@ __all__ = [
     "is_store",
     "isolated_atom_energies",
     "iterate",
+    "merge_stores",
     "named_theories",
     "open_store",
     "read",
     "record_from_ase",
     "refuse_existing",
+    "separate",
     "sources_in",
     "split",
+    "split_store",
     "theory",
     "to_ase",
     "to_pymatgen",
     "write",
+    "write_store",
 ]

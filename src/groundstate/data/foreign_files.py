@@ -1,18 +1,16 @@
 """Files that ASE reads well, with a look at what it would pass over: unfinished runs and guessed species."""
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase.db import connect
 from ase.io import ParseError, iread
 
-from groundstate.atoms import DataError, GroundstateError, RunError
+from groundstate.atoms import DataError, GroundstateError
 from groundstate.atoms.elements import from_label
-from groundstate.data.convert import frame_from_ase, frame_from_pymatgen_dict
+from groundstate.data.convert import frame_from_ase
 from groundstate.data.extxyz import open_text
 from groundstate.data.frame import Frame
 
@@ -117,7 +115,7 @@ def read_poscar(path: Path) -> Iterator[Frame | GroundstateError]:
 
 
 def read_database(path: Path) -> Iterator[Frame | GroundstateError]:
-    """ASE database (SQLite `.db`, or LMDB `.aselmdb` where its backend is installed)."""
+    """ASE database in SQLite (`.db`)."""
     try:
         rows = connect(str(path), append=True).select()
         for index, row in enumerate(rows):
@@ -127,51 +125,5 @@ def read_database(path: Path) -> Iterator[Frame | GroundstateError]:
                 yield frame_from_ase(atoms)
             except GroundstateError as error:
                 yield error.at(frame=index)
-    except ImportError:
-        yield RunError(
-            "E-EXTRA-MISSING",
-            "reading .aselmdb needs ASE's LMDB backend, which is not installed",
-            fix="pip install ase-db-backends",
-        )
     except FOREIGN_ERRORS as error:
         yield unreadable(error, "an ASE database")
-
-
-def read_pymatgen_json(path: Path) -> Iterator[Frame | GroundstateError]:
-    """pymatgen Structures or Molecules as JSON: one, a list, or entries with a `structure` and labels beside it."""
-    with open_text(path) as stream:
-        try:
-            content = json.load(stream)
-        except ValueError as error:
-            yield unreadable(error, "JSON")
-            return
-    for index, entry in enumerate(content if isinstance(content, list) else [content]):
-        try:
-            yield _entry(entry)
-        except GroundstateError as error:
-            yield error.at(frame=index)
-        except FOREIGN_ERRORS as error:
-            yield unreadable(error, "a pymatgen structure").at(frame=index)
-
-
-def _entry(entry: dict[str, Any]) -> Frame:
-    record = entry.get("structure", entry.get("molecule", entry))
-    if "sites" not in record:
-        raise DataError(
-            "E-FILE-FORMAT",
-            f"the JSON holds no pymatgen structure (keys {', '.join(list(record)[:6])})",
-            fix="write it with structure.to(filename='….json')",
-        )
-    frame = frame_from_pymatgen_dict(record)
-    if record is entry:
-        return frame
-    beside = {key: value for key, value in entry.items() if value is not record and not key.startswith("@")}
-    n_atoms = frame.system.n_atoms
-    # A list with one entry per atom is a column; a 3 × 3 stress of three atoms is not, and stays where it is named.
-    arrays = {key: np.array(value) for key, value in beside.items() if _is_column(key, value, n_atoms)}
-    info = {key: value for key, value in beside.items() if key not in arrays}
-    return Frame(frame.system, info, arrays, notes=frame.notes)
-
-
-def _is_column(key: str, value: Any, n_atoms: int) -> bool:
-    return isinstance(value, list) and len(value) == n_atoms and not any(s in key.lower() for s in ("stress", "virial"))

@@ -18,6 +18,10 @@ class Frame:
 
     info: one value per structure (text stays text) · arrays: one row per atom · results: what an ASE calculator holds,
     in ASE's units, sign and Voigt order · notes: what the reader read into the file, for the report.
+
+    Where the format itself says what a key means: defined: quantity → key, in base units (a stress in ASE's
+    convention), taken where the user names no other · meaning: key → what it is, told with the label taken from it ·
+    calculation: key → the calculation it belongs to, where a frame holds several; labels of two never mix.
     """
 
     system: System
@@ -25,3 +29,6 @@ class Frame:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    defined: Mapping[str, str] = field(default_factory=dict)
+    meaning: Mapping[str, str] = field(default_factory=dict)
+    calculation: Mapping[str, str] = field(default_factory=dict)

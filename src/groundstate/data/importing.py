@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from groundstate.atoms import DataError, GroundstateError, LevelOfTheory, OptionError, RunError, quantity
-from groundstate.data.files import LOCK, owned_folder
 from groundstate.data.labels import Theories
 from groundstate.data.readers import Reading, door, is_source_folder, known_name, outcomes
 from groundstate.data.store import (
@@ -24,10 +23,10 @@ from groundstate.data.store import (
     Store,
     is_store,
     open_store,
-    read_manifest,
+    owned_store,
     sha256_of,
+    shard_name,
 )
-from groundstate.data.store.manifest import NAME
 from groundstate.data.tally import Tally, nothing_in
 from groundstate.data.theories import TheoryRule
 
@@ -111,12 +110,7 @@ def import_files(
         raise OptionError("E-IMPORT-EMPTY", "no file was given to import", fix="name at least one file")
     if check_disk:
         _refuse_full_disk(forecast(paths, target, shard_MB), target)
-    _refuse_foreign(target)
-    with owned_folder(target):
-        if overwrite:
-            _clear(target)
-        manifest = read_manifest(target) if is_store(target) else Manifest()
-        _remove_orphans(target, manifest)
+    with owned_store(target, overwrite=overwrite) as manifest:
         job = _Import(target, manifest, int(shard_MB * MEGABYTE), salvage, tuple(require), len(doors))
         options = _options(keys, stress_convention, theory)
         for k, (path, reading) in enumerate(doors):
@@ -215,7 +209,7 @@ class _Import:
     def _flush(self, partial: SourceEntry | None) -> None:
         """Shard first, manifest second: a kill between the two leaves a file that nobody names, and it is removed."""
         if self._writer.n_frames:
-            name = f"shard-{len(self._manifest.shards):05d}.arrow"
+            name = shard_name(len(self._manifest.shards))
             writer, self._writer = self._writer, ShardWriter()
             entry = writer.write(self._folder, name)
             self._manifest = replace(self._manifest, shards=(*self._manifest.shards, entry))
@@ -245,37 +239,6 @@ def _refuse_full_disk(need: Forecast, folder: Path) -> None:
             fix="give a folder on a larger disk; check_disk=False (--no-check-disk) starts all the same",
             file=str(folder),
         )
-
-
-def _refuse_foreign(folder: Path) -> None:
-    if folder.is_dir() and not is_store(folder) and any(not _is_ours(entry.name) for entry in folder.iterdir()):
-        raise RunError(
-            "E-OUTPUT-EXISTS",
-            "the folder holds something that is not a store",
-            why="its files would be mixed with those of the store",
-            fix="give another folder",
-            file=str(folder),
-        )
-    if folder.is_file():
-        raise RunError("E-OUTPUT-EXISTS", "there is a file of that name", fix="give another folder", file=str(folder))
-
-
-def _is_ours(name: str) -> bool:
-    return name in (LOCK, NAME) or name.endswith(".part") or (name.startswith("shard-") and name.endswith(".arrow"))
-
-
-def _clear(folder: Path) -> None:
-    # The manifest goes first: without it the shards are nobody's.
-    (folder / NAME).unlink(missing_ok=True)
-    _remove_orphans(folder, Manifest())
-
-
-def _remove_orphans(folder: Path, manifest: Manifest) -> None:
-    """Shards that no manifest names, left by a kill."""
-    named = {entry.file for entry in manifest.shards}
-    for path in folder.glob("shard-*.arrow"):
-        if path.name not in named:
-            path.unlink()
 
 
 def sources_in(path: Path) -> list[Path]:

@@ -85,6 +85,8 @@ def to_record(frame: Frame, reading: Reading, *, file: str | None = None, index:
         found = _chosen(quantity(name), frame, reading, notes)
         if found is not None:
             keys[name], values[name] = found
+    notes += [f"{name} is '{key}': {frame.meaning[key]}" for name, key in keys.items() if key in frame.meaning]
+    _refuse_two_calculations(keys, frame)
     _unite_stress_and_virial(values, keys, frame, reading, notes)
     labels = {name: torch.from_numpy(np.array(value, dtype=np.float64)) for name, value in values.items()}
     known = {*keys.values(), THEORY_KEY, *(key for names in CONDITION_KEYS.values() for key in names)}
@@ -127,8 +129,14 @@ def _found(row: Quantity, frame: Frame, reading: Reading, notes: list[str]) -> d
         plain = key.removeprefix(CALCULATOR)
         return {key: frame.results[plain]} if plain in frame.results else {}
     found = _candidates(row, frame)
+    if row.name in frame.defined:
+        key = frame.defined[row.name]
+        source = frame.arrays if row.per == "atom" else frame.info
+        found = {key: source[key]} if key in source else {}
     if row.name == "stress":
-        if reading.stress_convention is None:
+        if "stress" in frame.defined:
+            _refuse_second_convention(reading)
+        elif reading.stress_convention is None:
             found = {key: value for key, value in found.items() if key in _ASE_STRESS_KEYS}
         if found and not bool(frame.system.pbc.any()):
             notes.append("stress of structures without periods was left out: it is not defined")
@@ -139,6 +147,27 @@ def _found(row: Quantity, frame: Frame, reading: Reading, notes: list[str]) -> d
         notes.append("free_energy is present too and was not read; keys={'energy': 'free_energy'} takes it instead")
         found = {key: value for key, value in found.items() if key not in free}
     return found
+
+
+def _refuse_second_convention(reading: Reading) -> None:
+    if reading.stress_convention is not None:
+        raise OptionError(
+            "E-STRESS-CONVENTION",
+            f"stress_convention='{reading.stress_convention}' was stated for a format that defines its stress",
+            why="it would be converted twice",
+            fix="leave stress_convention out",
+        )
+
+
+def _refuse_two_calculations(keys: Mapping[str, str], frame: Frame) -> None:
+    labels = {name: key for name, key in keys.items() if key in frame.calculation}
+    if len({frame.calculation[key] for key in labels.values()}) > 1:
+        raise DataError(
+            "E-LABEL-MIXED",
+            "labels of different calculations were asked for: " + ", ".join(f"{n} = '{k}'" for n, k in labels.items()),
+            why="forces of one method are not derivatives of the energy of another",
+            fix="leave the others out with keys={'forces': None, …}, or name those of the same calculation",
+        )
 
 
 def _candidates(row: Quantity, frame: Frame) -> dict[str, Any]:
@@ -166,7 +195,8 @@ def _shaped(row: Quantity, key: str, value: Any, frame: Frame, reading: Reading)
         )
     n_atoms = frame.system.n_atoms
     if row.name == "stress":
-        convention = "ase" if key.startswith(CALCULATOR) else reading.stress_convention
+        ours = key.startswith(CALCULATOR) or key == frame.defined.get("stress")
+        convention = "ase" if ours else reading.stress_convention
         volume = float(frame.system.volume[0])
         return stress_forms.to_stress(array, convention, volume, key)
     if row.kind == "symmetric tensor":

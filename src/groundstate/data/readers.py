@@ -20,6 +20,7 @@ from groundstate.atoms import (
     nearest,
     quantity,
 )
+from groundstate.data import deepmd_files
 from groundstate.data.cif import read_cif
 from groundstate.data.convert import frame_from_ase
 from groundstate.data.extxyz import read_extxyz
@@ -27,13 +28,15 @@ from groundstate.data.foreign_files import (
     read_database,
     read_outcar,
     read_poscar,
-    read_pymatgen_json,
     read_trajectory,
     read_vasprun,
     read_xdatcar,
 )
 from groundstate.data.frame import Frame
+from groundstate.data.hdf5_files import read_hdf5
+from groundstate.data.json_files import read_json
 from groundstate.data.labels import Outcome, Reading, Theories, to_record
+from groundstate.data.lmdb_files import read_aselmdb
 from groundstate.data.record import Record
 from groundstate.data.report import LabelReport, report_of
 from groundstate.data.store import is_store, open_store
@@ -48,8 +51,11 @@ BY_SUFFIX: Mapping[str, Reader] = {
     ".cif": read_cif,
     ".traj": read_trajectory,
     ".db": read_database,
-    ".aselmdb": read_database,
-    ".json": read_pymatgen_json,
+    ".aselmdb": read_aselmdb,
+    ".lmdb": read_aselmdb,
+    ".h5": read_hdf5,
+    ".hdf5": read_hdf5,
+    ".json": read_json,
     ".xml": read_vasprun,
     ".vasp": read_poscar,
     ".poscar": read_poscar,
@@ -61,7 +67,7 @@ BY_NAME: Mapping[str, Reader] = {
     "XDATCAR": read_xdatcar,
 }
 """Files without a telling suffix, by the start of their name."""
-BY_CONTENT: Mapping[str, Reader] = {}
+BY_CONTENT: Mapping[str, Reader] = {deepmd_files.MARK: deepmd_files.read_deepmd}
 """Folders, by a file that stands in them."""
 _ANY_MODEL = Domain(charge="accepts", multiplicity="accepts")
 """A file is read for no model in particular: its conditions must make sense, not be answered."""

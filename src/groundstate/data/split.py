@@ -84,6 +84,19 @@ def split(
     Whatever is kept together, groups that share a structure are one group. Fractions add up to 1; a set that would be
     empty is refused.
     """
+    parts = divide(records, fractions, seed, keep_together=keep_together, block=block)
+    return tuple(chosen(records, part) for part in parts)
+
+
+def divide(
+    records: Sequence[Record],
+    fractions: Sequence[float],
+    seed: int = 0,
+    *,
+    keep_together: str = "structure",
+    block: int | None = None,
+) -> tuple[list[int], ...]:
+    """The indices of the records of each set that `split` makes."""
     if not fractions or min(fractions) <= 0 or not isclose(sum(fractions), 1.0, abs_tol=1e-9):
         raise OptionError(
             "E-SPLIT-FRACTIONS",
@@ -111,7 +124,7 @@ def split(
             why="an error measured on nothing is not small",
             fix="give more data or other fractions" + _single_hint(keep_together, len(groups)),
         )
-    return tuple(chosen(records, own) for own in sets)
+    return sets
 
 
 def _single_hint(keep_together: str, n_groups: int) -> str:

@@ -7,7 +7,7 @@ from groundstate.training.finetune import finetune
 from groundstate.training.recipe import Recipe, load_recipe
 from groundstate.training.result import TrainResult
 from groundstate.training.runs import train
-from groundstate.training.scratch import train_from_scratch
+from groundstate.training.scratch import mean_neighbours, train_from_scratch
 
 __all__ = [
     "Aim",
@@ -21,6 +21,7 @@ __all__ = [
     "evaluate_errors",
     "finetune",
     "load_recipe",
+    "mean_neighbours",
     "train",
     "train_from_scratch",
 ]

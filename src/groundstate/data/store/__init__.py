@@ -1,6 +1,14 @@
 """Records on disk: memory-mapped shards with checksums, read in any order at constant memory."""
 
-from groundstate.data.store.manifest import Manifest, SourceEntry, digest_of, is_store, read_manifest
+from groundstate.data.store.manifest import (
+    Manifest,
+    SourceEntry,
+    digest_of,
+    is_store,
+    owned_store,
+    read_manifest,
+    shard_name,
+)
 from groundstate.data.store.shard import ShardEntry, ShardWriter, sha256_of
 from groundstate.data.store.statistics import Spread, Statistics
 from groundstate.data.store.store import Store, open_store
@@ -16,6 +24,8 @@ __all__ = [
     "digest_of",
     "is_store",
     "open_store",
+    "owned_store",
     "read_manifest",
     "sha256_of",
+    "shard_name",
 ]

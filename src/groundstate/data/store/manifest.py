@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from groundstate.atoms import DataError
-from groundstate.data.files import write_whole
+from groundstate.atoms import DataError, RunError
+from groundstate.data.files import LOCK, UNFINISHED, owned_folder, write_whole
 from groundstate.data.store.shard import ShardEntry
 
 NAME = "manifest.json"
@@ -93,3 +94,46 @@ def read_manifest(folder: Path) -> Manifest:
         fix="upgrade groundstate",
         file=str(folder),
     )
+
+
+def shard_name(k: int) -> str:
+    """The file name of shard `k`."""
+    return f"shard-{k:05d}.arrow"
+
+
+@contextmanager
+def owned_store(folder: Path, *, overwrite: bool = False) -> Iterator[Manifest]:
+    """Hold a folder for writing a store into it; gives the manifest of what is there already.
+
+    overwrite: delete the store that is there. Raises RunError E-OUTPUT-EXISTS where the folder holds something else,
+    and what `owned_folder` raises.
+    """
+    _refuse_foreign(folder)
+    with owned_folder(folder):
+        if overwrite:
+            # The manifest goes first: without it the shards are nobody's.
+            (folder / NAME).unlink(missing_ok=True)
+        manifest = read_manifest(folder) if is_store(folder) else Manifest()
+        named = {entry.file for entry in manifest.shards}
+        for path in folder.glob("shard-*.arrow"):
+            if path.name not in named:
+                # Left by a kill between a shard and its place in the manifest.
+                path.unlink()
+        yield manifest
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if folder.is_file():
+        raise RunError("E-OUTPUT-EXISTS", "there is a file of that name", fix="give another folder", file=str(folder))
+    if folder.is_dir() and not is_store(folder) and any(not _is_ours(entry.name) for entry in folder.iterdir()):
+        raise RunError(
+            "E-OUTPUT-EXISTS",
+            "the folder holds something that is not a store",
+            why="its files would be mixed with those of the store",
+            fix="give another folder",
+            file=str(folder),
+        )
+
+
+def _is_ours(name: str) -> bool:
+    return name == LOCK or name.endswith(UNFINISHED) or (name.startswith("shard-") and name.endswith(".arrow"))

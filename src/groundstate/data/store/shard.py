@@ -10,6 +10,7 @@ The schema's metadata hold the shard's levels of theory and its statistics, so t
 import hashlib
 import json
 import mmap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,10 +65,19 @@ class ShardWriter:
         """Append one record."""
         row = row_of(record)
         row["fingerprint"] = np.array(int(fingerprint(record.system), 16), dtype=np.uint64)
-        if record.theory is not None:
-            row["level"] = np.array(self._levels.setdefault(record.theory, len(self._levels)))
+        self._append(row, record.theory, record.provenance)
+
+    def copy(self, shard: "Shard", frame: int) -> None:
+        """Append one record of another shard, as it stands there."""
+        row = {name: value for name, column in shard.columns.items() if (value := column.of(frame)) is not None}
+        self._append(row, shard.level(frame), shard.provenance(frame))
+
+    def _append(self, row: dict[str, Values], level: LevelOfTheory | None, provenance: Provenance) -> None:
+        row.pop("level", None)
+        if level is not None:
+            row["level"] = np.array(self._levels.setdefault(level, len(self._levels)))
         self._columns.add(row)
-        self._provenance.append(record.provenance)
+        self._provenance.append(provenance)
 
     def write(self, folder: Path, name: str) -> ShardEntry:
         """Write what was gathered as `name` in `folder`, whole or not at all; it is handed over and not kept."""
@@ -219,8 +229,12 @@ class Shard:
             for name, column, single in self._labels
             if (value := column.of(frame)) is not None
         }
-        level = self.level_index(frame)
-        return Record(system, labels, None if level < 0 else self.levels[level], self.provenance(frame))
+        return Record(system, labels, self.level(frame), self.provenance(frame))
+
+    def level(self, frame: int) -> LevelOfTheory | None:
+        """A frame's level of theory; `None` where it names none."""
+        index = self.level_index(frame)
+        return None if index < 0 else self.levels[index]
 
     def level_index(self, frame: int) -> int:
         """Place of a frame's level of theory in `levels`; −1 where it names none."""
@@ -238,8 +252,35 @@ class Shard:
             None if file < 0 else self._files[file],
             None if number is None else int(number[0]),
             self._keys[int(self._keys_of[frame])],
-            json.loads(tags.tobytes()) if len(tags) else {},
+            _Tags(tags.tobytes()) if len(tags) else {},
         )
+
+
+class _Tags(Mapping[str, str]):
+    """Tags that are taken apart when somebody looks: most who read frames never do."""
+
+    __slots__ = ("_known", "_text")
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._known: dict[str, str] | None = None
+
+    def _tags(self) -> dict[str, str]:
+        if self._known is None:
+            self._known = json.loads(self._text)
+        return self._known
+
+    def __getitem__(self, name: str) -> str:
+        return self._tags()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tags())
+
+    def __len__(self) -> int:
+        return len(self._tags())
+
+    def __repr__(self) -> str:
+        return repr(self._tags())
 
 
 class _View:

@@ -185,13 +185,23 @@ class Store(LazyRecords):
 
     def __iter__(self) -> Iterator[Record]:
         if self._index is not None:
-            yield from (self[i] for i in range(len(self)))
+            yield from (shard.record(frame) for shard, frame in self.rows())
             return
         # A shard at a time, let go when the next one comes: the memory of a pass does not grow with the store.
         for k, entry in enumerate(self.shards.entries):
             shard = self.shards.open(k, keep=False)
             for frame in range(entry.frames):
                 yield shard.record(frame)
+
+    def rows(self) -> Iterator[tuple[Shard, int]]:
+        """Shard and frame in it of each record, in order; where that is the order on disk, one shard is mapped."""
+        shuffled = self._index is not None and bool((np.diff(self._index) < 0).any())
+        last, shard = -1, None
+        for i in range(len(self)):
+            k, frame = self._place(i)
+            if k != last or shard is None:
+                last, shard = k, self.shards.open(k, keep=shuffled)
+            yield shard, frame
 
     def _place(self, index: int) -> tuple[int, int]:
         """Shard and frame in it."""
@@ -271,7 +281,10 @@ class Store(LazyRecords):
         for source in self.manifest.sources:
             notes.update(source.tally.get("notes", {}))
             unread.update({(name, key): count for name, key, count in source.tally.get("unread", [])})
-        return self.statistics.report([*self.notes, *note_lines(notes, unread)])
+        lines = note_lines(notes, unread)
+        if sum(source.kept for source in self.manifest.sources) != len(self.shards):
+            lines = [f"of the files as a whole: {line}" for line in lines]
+        return self.statistics.report([*self.notes, *lines])
 
     @property
     def digest(self) -> str:
