@@ -1,7 +1,6 @@
 """Every bad file gets its code, its place and a way out."""
 
 import gzip
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -263,11 +262,3 @@ def test_ase_itself_still_loses_these(tmp_path: Path) -> None:
 def test_a_frame_without_atoms(tmp_path: Path) -> None:
     error = refused(tmp_path, WATER + "0\n\n")
     assert (error.code, error.frame) == ("E-EMPTY", 1)
-
-
-def test_lmdb_without_its_backend(tmp_path: Path) -> None:
-    if importlib.util.find_spec("ase_db_backends") is not None:
-        pytest.skip("the LMDB backend is installed here")
-    error = refused(tmp_path, "rubbish", "a.aselmdb")
-    assert error.code == "E-EXTRA-MISSING"
-    assert "pip install ase-db-backends" in error.fix

@@ -1,6 +1,7 @@
 """Splits share no structure, repeat for a seed, and are never empty."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -51,9 +52,11 @@ def test_by_composition_and_by_tag() -> None:
         (9, [0.9, 0.2], {}, "E-SPLIT-FRACTIONS", "adding up to 1"),
         (9, [1.0, 0.0], {}, "E-SPLIT-FRACTIONS", "positive"),
         (9, [0.5, 0.5], {"keep_together": "materiel"}, "E-SPLIT-GROUP", "'material'"),
+        (9, [0.5, 0.5], {"block": 3}, "E-SPLIT-BLOCK", "parts of trajectories"),
+        (9, [0.5, 0.5], {"keep_together": "trajectory", "block": 0}, "E-SPLIT-BLOCK", "at least 1"),
     ],
 )
-def test_refused(n_records: int, fractions: list[float], options: dict[str, str], code: str, words: str) -> None:
+def test_refused(n_records: int, fractions: list[float], options: dict[str, Any], code: str, words: str) -> None:
     with pytest.raises(GroundstateError) as caught:
         split([rattled(seed) for seed in range(n_records)], fractions, **options)
     assert caught.value.code == code
@@ -66,10 +69,26 @@ def test_leaks_are_named() -> None:
     check_leaks([rattled(0), rattled(0)], [rattled(1)])
 
 
-def test_a_tag_that_divides_copies_leaks() -> None:
-    records = [replace(rattled(0), provenance=Provenance(tags={"half": str(i % 2)})) for i in range(4)]
-    with pytest.raises(GroundstateError, match="E-LEAK"):
-        split(records, [0.5, 0.5], keep_together="half")
+def test_groups_that_share_a_structure_are_one() -> None:
+    """A tag that would divide copies does not."""
+    tags = [{"half": str(i % 2 + 2 * (i // 8))} for i in range(16)]
+    records = [replace(rattled(i // 2), provenance=Provenance(tags=own)) for i, own in enumerate(tags)]
+    one, other = split(records, [0.5, 0.5], keep_together="half")
+    assert (len(one), len(other)) == (8, 8)
+    check_leaks(one, other)
+    assert [{int(r.provenance.tags["half"]) // 2 for r in part} for part in (one, other)] in ([{0}, {1}], [{1}, {0}])
+
+
+def test_trajectories_and_their_blocks() -> None:
+    """Frames that follow each other in a file stay together; blocks cut them, and what is next to each other stays."""
+    records = [replace(rattled(i, 29 + i // 20), provenance=Provenance("a.xyz", i)) for i in range(60)]
+    parts = split(records, [0.67, 0.33], keep_together="trajectory")
+    assert sorted(len(part) for part in parts) == [20, 40]
+    assert not {r.system.numbers[0].item() for r in parts[0]} & {r.system.numbers[0].item() for r in parts[1]}
+    for part in split(records, [0.5, 0.5], keep_together="trajectory", block=5):
+        frames = sorted(int(r.provenance.frame or 0) for r in part)
+        assert len(part) == 30
+        assert all({5 * (frame // 5) + i for i in range(5)} <= set(frames) for frame in frames)
 
 
 def test_fingerprint_sees_the_geometry_and_nothing_else() -> None:

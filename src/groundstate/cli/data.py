@@ -142,7 +142,7 @@ def stats(
         table.add_row(*(opt.cell(value) for value in row))
     output.print(table)
     output.print(
-        f"{found.frames} frames, {found.atoms} atoms, {found.smallest:.0f} to {found.largest} per frame;"
+        f"{found.frames} frames, {found.atoms} atoms, {min(found.sizes)} to {max(found.sizes)} per frame;"
         f" {mean:.1f} neighbours within {neighbours:g} Å"
     )
     return 0

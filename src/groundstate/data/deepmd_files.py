@@ -78,7 +78,7 @@ def _set(
     left = sorted({*arrays} - {*own})
     notes = (f"not read: {', '.join(f'{name}.npy' for name in left)}",) if left else ()
     for i in range(frames):
-        yield _frame({name: np.asarray(arrays[name][i]) for name in own if name in arrays}, types, numbers_of, notes)
+        yield _frame({name: np.array(arrays[name][i]) for name in own if name in arrays}, types, numbers_of, notes)
 
 
 def _frame(

@@ -125,8 +125,7 @@ def _spice(group: Any) -> Iterator[Frame]:
         }
         yield Frame(
             System.single(positions, numbers),
-            {**{key: value for key, value in tags.items() if value}, **row}
-            | ({} if charge is None else {"charge": charge}),
+            {**stated, **row},
             arrays,
             defined={
                 "energy": "dft_total_energy",

@@ -8,8 +8,9 @@ list; its stress is in kbar with VASP's sign and in ASE's order of components. C
 
 import json
 from collections.abc import Iterator, Mapping
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def read_json(path: Path) -> Iterator[Frame | GroundstateError]:
             yield unreadable(error, "JSON").at(frame=frame if frame else None)
 
 
-def _entries(stream: TextIO) -> Iterator[Any]:
+def _entries(stream: TextIOWrapper) -> Iterator[Any]:
     """Entries of a list; of an object of materials their frames, with the names they stand under; else the object."""
     whole: dict[str, Any] = {}
     materials = False
@@ -68,7 +69,7 @@ def _is_material(value: Any) -> bool:
     return bool(frames) and all(isinstance(frame, dict) and "structure" in frame for frame in frames)
 
 
-def top_level(stream: TextIO) -> Iterator[tuple[str | None, Any]]:
+def top_level(stream: TextIOWrapper) -> Iterator[tuple[str | None, Any]]:
     """The values of the outermost list or object of a JSON text, with their names in an object, read as they come."""
     text = _Text(stream)
     kind = text.mark()
@@ -90,7 +91,7 @@ def top_level(stream: TextIO) -> Iterator[tuple[str | None, Any]]:
 class _Text:
     """A text of which a window is in memory."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIOWrapper) -> None:
         self._stream, self._window, self._at = stream, "", 0
         self._decode = json.JSONDecoder().raw_decode
 
@@ -160,7 +161,7 @@ def _is_column(key: str, value: Any, n_atoms: int) -> bool:
 
 def _mptrj(frame: Frame, beside: dict[str, Any]) -> Frame:
     columns = [key for key in ("force", "magmom") if key in beside]
-    arrays = {key: np.array(beside.pop(key), dtype=np.float64) for key in columns}
+    arrays: dict[str, np.ndarray] = {key: np.array(beside.pop(key), dtype=np.float64) for key in columns}
     if "stress" in beside:
         beside["stress"] = -KILOBAR * np.array(beside["stress"], dtype=np.float64)
     defined = {"energy": "uncorrected_total_energy", "forces": "force", "stress": "stress"}

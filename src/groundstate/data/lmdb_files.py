@@ -40,10 +40,13 @@ def read_aselmdb(path: Path) -> Iterator[Frame | GroundstateError]:
                 yield _other_lmdb([bytes(key[:20]) for key in islice(rows.cursor().iternext(values=False), 3)])
                 return
             deleted = rows.get(b"deleted_ids")
+            frame = 0
             gone = set() if deleted is None else set(json.loads(zlib.decompress(deleted)))
             for number in range(1, int(json.loads(zlib.decompress(next_row)))):
                 if number not in gone:
-                    yield _row(rows.get(str(number).encode()), number)
+                    row = _row(rows.get(str(number).encode()), number)
+                    yield row.at(frame=frame) if isinstance(row, GroundstateError) else row
+                    frame += 1
     except lmdb.Error as error:
         yield unreadable(error, "an LMDB database")
     except (*FOREIGN_ERRORS, zlib.error) as error:

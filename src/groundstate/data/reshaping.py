@@ -114,8 +114,8 @@ def merge_stores(
 ) -> Store:
     """One store with the shards of several, copied as they are: every frame keeps its level of theory and its origin.
 
-    Refuses (DataError E-MERGE-TWICE) where two stores hold a frame of one file, and (E-MERGE-THEORY) to join frames that
-    state their level of theory with frames that state none.
+    Refuses (DataError E-MERGE-TWICE) where two stores hold one frame of one file, and (E-MERGE-THEORY) to join frames
+    that state their level of theory with frames that state none.
     """
     target = Path(folder).expanduser()
     refuse_store(target, overwrite=overwrite)

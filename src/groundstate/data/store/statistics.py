@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf, sqrt
-from typing import Any
+from math import sqrt
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from groundstate.atoms import LevelOfTheory, Quantity, quantities, quantity
 from groundstate.data.report import LabelReport, LabelRow
 from groundstate.data.store.columns import LABEL, Filled
+
+Name = TypeVar("Name", int, str)
 
 N_QUANTILES = 101
 """Points of the distribution that a shard keeps of each label: its percentiles."""
@@ -73,14 +75,13 @@ class Spread:
 class Statistics:
     """Of a shard, or of several added.
 
-    elements: atomic number → (frames, atoms) · pbc: "TTF" → frames · conditions: "charge 1" → frames · keys: quantity →
+    sizes: atoms → frames of that size · elements: atomic number → (frames, atoms) · pbc: "TTF" → frames · conditions: "charge 1" → frames · keys: quantity →
     key → frames read under it · levels: id → (level of theory, frames) · files → frames.
     """
 
     frames: int = 0
     atoms: int = 0
-    smallest: float = inf
-    largest: int = 0
+    sizes: Mapping[int, int] = field(default_factory=dict)
     elements: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     pbc: Mapping[str, int] = field(default_factory=dict)
     conditions: Mapping[str, int] = field(default_factory=dict)
@@ -96,8 +97,7 @@ class Statistics:
         return Statistics(
             self.frames + other.frames,
             self.atoms + other.atoms,
-            min(self.smallest, other.smallest),
-            max(self.largest, other.largest),
+            _added(self.sizes, other.sizes),
             _added_pairs(self.elements, other.elements),
             _added(self.pbc, other.pbc),
             _added(self.conditions, other.conditions),
@@ -129,8 +129,7 @@ class Statistics:
         return {
             "frames": self.frames,
             "atoms": self.atoms,
-            "smallest": self.smallest,
-            "largest": self.largest,
+            "sizes": {str(n_atoms): frames for n_atoms, frames in sorted(self.sizes.items())},
             "elements": {str(z): list(counts) for z, counts in self.elements.items()},
             "pbc": dict(self.pbc),
             "conditions": dict(self.conditions),
@@ -154,7 +153,8 @@ class Statistics:
         """Inverse of `as_dict`."""
         levels = [(LevelOfTheory.from_dict(level), frames) for level, frames in record["levels"]]
         return cls(
-            **{name: record[name] for name in ("frames", "atoms", "smallest", "largest", "pbc", "conditions", "keys")},
+            **{name: record[name] for name in ("frames", "atoms", "pbc", "conditions", "keys")},
+            sizes={int(n_atoms): frames for n_atoms, frames in record["sizes"].items()},
             elements={int(z): tuple(counts) for z, counts in record["elements"].items()},
             labels={
                 name: Spread(
@@ -182,7 +182,7 @@ def statistics_of(
     """Of the columns of one shard; `keys` and `files` have one entry per frame, `levels` is the table of the shard."""
     offsets = filled["positions"].offsets
     assert offsets is not None
-    counts = np.diff(offsets)
+    counts = np.diff(offsets).astype(np.int64)
     numbers = filled["numbers"].values.astype(np.int64)
     frame_of_atom = np.repeat(np.arange(len(counts)), counts)
     pairs, atoms = np.unique(np.stack([numbers, frame_of_atom]), axis=1, return_counts=True)
@@ -196,8 +196,7 @@ def statistics_of(
     return Statistics(
         frames=len(counts),
         atoms=len(numbers),
-        smallest=int(counts.min()),
-        largest=int(counts.max()),
+        sizes=dict(Counter(counts.tolist())),
         elements=elements,
         pbc=_counted("".join("FT"[flag] for flag in row) for row in filled["pbc"].values.reshape(-1, 3).tolist()),
         conditions=_conditions(filled),
@@ -270,7 +269,7 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(Counter(values))
 
 
-def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+def _added(one: Mapping[Name, int], other: Mapping[Name, int]) -> dict[Name, int]:
     return dict(Counter(one) + Counter(other))
 
 
