@@ -89,7 +89,7 @@ class System:
         return self.select([range(self.n_systems)[index]])
 
     def __iter__(self) -> Iterator["System"]:
-        return (self.select([s]) for s in range(self.n_systems))
+        return iter([self]) if self.n_systems == 1 else (self.select([s]) for s in range(self.n_systems))
 
     def select(self, systems: Sequence[int]) -> "System":
         """The batch of the chosen structures, in that order."""

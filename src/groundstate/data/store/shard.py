@@ -290,6 +290,9 @@ class _View:
         self._base, self._address = base, base.ctypes.data
 
     def _array(self, buffer: Any, dtype: str, count: int) -> Values:
+        if count == 0:
+            # Arrow keeps no place for nothing.
+            return np.zeros(0, dtype)
         start = buffer.address - self._address
         stop = start + count * np.dtype(dtype).itemsize
         if not 0 <= start <= stop <= len(self._base):

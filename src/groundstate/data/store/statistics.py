@@ -75,8 +75,9 @@ class Spread:
 class Statistics:
     """Of a shard, or of several added.
 
-    sizes: atoms → frames of that size · elements: atomic number → (frames, atoms) · pbc: "TTF" → frames · conditions: "charge 1" → frames · keys: quantity →
-    key → frames read under it · levels: id → (level of theory, frames) · files → frames.
+    sizes: atoms → frames of that size · elements: atomic number → (frames, atoms) · pbc: "TTF" → frames · conditions:
+    "charge 1" → frames · keys: quantity → key → frames read under it · levels: id → (level of theory, frames) · files →
+    frames.
     """
 
     frames: int = 0
