@@ -12,6 +12,7 @@ import json
 import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from groundstate.data.split import fingerprint
 from groundstate.data.store.columns import LABEL, Column, Columns, Filled, Values, known, row_of, standard_masses
 from groundstate.data.store.statistics import Statistics, statistics_of
 
-METADATA = b"groundstate"
+METADATA, STATISTICS = b"groundstate", b"groundstate.statistics"
 WRONG_CHECKSUM = "its checksum (sha256) is not the one it was written with"
 FORMAT = 1
 
@@ -93,10 +94,10 @@ class ShardWriter:
         about = {
             "format": FORMAT,
             "levels": [level.as_dict() for level in levels],
-            "statistics": statistics.as_dict(),
         }
         schema = pa.schema(
-            [pa.field(column, array.type) for column, array in arrays.items()], metadata={METADATA: _json(about)}
+            [pa.field(column, array.type) for column, array in arrays.items()],
+            metadata={METADATA: _json(about), STATISTICS: _json(statistics.as_dict())},
         )
         batch = pa.record_batch(list(arrays.values()), schema=schema)
         with whole_file(folder / name) as temporary:
@@ -173,33 +174,44 @@ class Shard:
         self.path = path
         self.n_frames: int = batch.num_rows
         self.levels = tuple(LevelOfTheory.from_dict(level) for level in about["levels"])
-        self.statistics = Statistics.from_dict(about["statistics"])
+        self._statistics: bytes = reader.schema.metadata[STATISTICS]
         self.columns: dict[str, Mapped] = {
             name: view.mapped(column, batch.column(name))
             for name, column in known().items()
             if name in batch.schema.names
         }
-        self._files = batch.column("file").dictionary.to_pylist()
+        self._files: list[str | None] = [*batch.column("file").dictionary.to_pylist(), None]
         self._keys = [json.loads(text) for text in batch.column("keys").dictionary.to_pylist()]
-        self._file_of = view.indices(batch.column("file"))
-        self._keys_of = view.indices(batch.column("keys"))
+        self._file_of = view.indices(batch.column("file"), len(self._files) - 1)
+        self._keys_of = view.indices(batch.column("keys"), len(self._keys))
         self._tag_ends, self._tag_bytes = view.text(batch.column("tags"))
+        self.offsets = _offsets_of_all(self.columns)
+        self.level_indices = self._integers("level", -1)
+        if self.n_frames and int(self.level_indices.max()) >= len(self.levels):
+            raise ValueError("a frame has a level of theory that is not in the table")
+        self._frame_of = self._integers("frame", -1)
         self._positions, self._numbers = self.columns["positions"].values, self.columns["numbers"].values
         self._cell, self._pbc = self.columns["cell"].values, self.columns["pbc"].values.view(np.bool_)
-        offsets = self.columns["positions"].offsets
-        assert offsets is not None
-        self.offsets = offsets
-        self._masses = standard_masses()
-        self._optional = [
-            (name, column)
-            for name, column in self.columns.items()
-            if name in ("charge", "multiplicity", "theory", "moments", "field", "electrode_potential")
-        ]
+        self._standard, self._masses = standard_masses(), self.columns.get("masses")
+        if len(self._numbers) and int(self._numbers.max()) >= len(self._standard):
+            raise ValueError("an atomic number is no element's")
+        self._optional = [(name, column) for name, column in self.columns.items() if name in _OPTIONAL]
         self._labels = [
-            (name.removeprefix(LABEL), column, column.column.per == "system")
-            for name, column in self.columns.items()
-            if name.startswith(LABEL)
+            (name.removeprefix(LABEL), column) for name, column in self.columns.items() if name.startswith(LABEL)
         ]
+
+    def _integers(self, name: str, absent: int) -> NDArray[np.int64]:
+        """A column of one integer per frame, with a stand-in where it is null."""
+        column = self.columns.get(name)
+        if column is None:
+            return np.full(self.n_frames, absent)
+        values = column.values.astype(np.int64)
+        return values if column.present is None else np.where(column.present, values, absent)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """What the shard holds, gathered when it was written."""
+        return Statistics.from_dict(json.loads(self._statistics))
 
     @property
     def atom_counts(self) -> NDArray[np.int64]:
@@ -208,52 +220,58 @@ class Shard:
 
     def record(self, frame: int) -> Record:
         """One record; its tensors share the map's memory."""
+        tensor = torch.from_numpy
         start, stop = self.offsets[frame], self.offsets[frame + 1]
         numbers = self._numbers[start:stop]
-        own_masses = self.columns["masses"].of(frame) if "masses" in self.columns else None
-        masses = self._masses[numbers] if own_masses is None else own_masses
-        optional = {
-            name: torch.from_numpy(value) for name, column in self._optional if (value := column.of(frame)) is not None
-        }
+        masses = None if self._masses is None else self._masses.of(frame)
         system = System(
-            positions=torch.from_numpy(self._positions[start:stop]),
-            numbers=torch.from_numpy(numbers.astype(np.int64)),
-            system_ptr=torch.from_numpy(np.array([0, stop - start])),
-            cell=torch.from_numpy(self._cell[frame : frame + 1]),
-            pbc=torch.from_numpy(self._pbc[frame : frame + 1]),
-            masses=torch.from_numpy(masses),
-            **optional,
+            tensor(self._positions[start:stop]),
+            tensor(numbers.astype(np.int64)),
+            tensor(np.array((0, stop - start))),
+            tensor(self._cell[frame : frame + 1]),
+            tensor(self._pbc[frame : frame + 1]),
+            tensor(self._standard[numbers] if masses is None else masses),
+            **{name: tensor(value) for name, column in self._optional if (value := column.of(frame)) is not None},
         )
         labels = {
-            name: torch.from_numpy(value)[0] if single else torch.from_numpy(value)
-            for name, column, single in self._labels
+            name: tensor(value if column.offsets is not None else value.reshape(column.column.shape))
+            for name, column in self._labels
             if (value := column.of(frame)) is not None
         }
         return Record(system, labels, self.level(frame), self.provenance(frame))
 
     def level(self, frame: int) -> LevelOfTheory | None:
         """A frame's level of theory; `None` where it names none."""
-        index = self.level_index(frame)
+        index = self.level_indices[frame]
         return None if index < 0 else self.levels[index]
-
-    def level_index(self, frame: int) -> int:
-        """Place of a frame's level of theory in `levels`; −1 where it names none."""
-        if "level" not in self.columns:
-            return -1
-        value = self.columns["level"].of(frame)
-        return -1 if value is None else int(value[0])
 
     def provenance(self, frame: int) -> Provenance:
         """Where a frame came from."""
-        number = self.columns["frame"].of(frame) if "frame" in self.columns else None
-        file = int(self._file_of[frame])
-        tags = self._tag_bytes[self._tag_ends[frame] : self._tag_ends[frame + 1]]
+        number = int(self._frame_of[frame])
+        first, end = self._tag_ends[frame], self._tag_ends[frame + 1]
         return Provenance(
-            None if file < 0 else self._files[file],
-            None if number is None else int(number[0]),
-            self._keys[int(self._keys_of[frame])],
-            _Tags(tags.tobytes()) if len(tags) else {},
+            self._files[self._file_of[frame]],
+            None if number < 0 else number,
+            self._keys[self._keys_of[frame]],
+            _Tags(self._tag_bytes[first:end].tobytes()) if first != end else {},
         )
+
+
+_OPTIONAL = frozenset({"charge", "multiplicity", "theory", "moments", "field", "electrode_potential"})
+
+
+def _offsets_of_all(columns: Mapping[str, Mapped]) -> NDArray[np.int32]:
+    """Where the atoms of each frame begin, the same in every column."""
+    offsets = columns["positions"].offsets
+    assert offsets is not None
+    counts = np.diff(offsets)
+    for name, column in columns.items():
+        if column.offsets is not None:
+            own = np.diff(column.offsets)
+            expected = counts if column.present is None else np.where(column.present, counts, 0)
+            if not np.array_equal(own, expected):
+                raise ValueError(f"'{name}' has other numbers of atoms than 'positions'")
+    return offsets
 
 
 class _Tags(Mapping[str, str]):
@@ -319,16 +337,21 @@ class _View:
         values = self._array(buffers[-1], column.dtype, n_atoms * column.width)
         return Mapped(column, column.shaped(values, n_atoms), self._present(array), offsets)
 
-    def indices(self, array: Any) -> NDArray[np.int32]:
-        """Places in the dictionary of an encoded column of text; −1 for null."""
+    def indices(self, array: Any, size: int) -> NDArray[np.int32]:
+        """Places in the dictionary, of `size` entries, of an encoded column of text; −1 for null."""
         values: Any = self._array(array.indices.buffers()[1], "<i4", len(array))
         present = self._present(array.indices)
-        return values if present is None else np.where(present, values, -1)
+        places = values if present is None else np.where(present, values, -1)
+        if len(places) and not -1 <= int(places.min()) <= int(places.max()) < size:
+            raise ValueError("a text is not in the dictionary")
+        return places
 
     def text(self, array: Any) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         """Ends and bytes of a column of text."""
         _, ends, data = array.buffers()
         offsets: Any = self._array(ends, "<i4", len(array) + 1)
+        if offsets[0] != 0 or (np.diff(offsets) < 0).any():
+            raise ValueError("texts are out of order")
         empty = np.zeros(0, dtype=np.uint8)
         content: Any = empty if data is None else self._array(data, "|u1", int(offsets[-1]))
         return offsets, content

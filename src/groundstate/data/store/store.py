@@ -141,7 +141,7 @@ class Shards:
             own = [table.setdefault(level, len(table)) for level in shard.levels]
             # The last entry answers to −1, a frame without a level.
             of_index = np.array([*own, -1], dtype=np.int64)
-            return of_index[[shard.level_index(frame) for frame in range(shard.n_frames)]]
+            return of_index[shard.level_indices]
 
         indices = self.column(places, np.int32)
         return list(table), indices
