@@ -30,6 +30,8 @@ _PACKAGES = {
     "chgnet": "pip install 'groundstate[chgnet]'",
     "pymatgen": "pip install 'groundstate[pymatgen]'",
     "tensorboard": "pip install 'groundstate[tensorboard]'",
+    "pyarrow": "pip install 'groundstate[store]'",
+    "h5py": "pip install 'groundstate[hdf5]'",
     "torch-sim-atomistic": "pip install 'groundstate[torchsim]'",
 }
 
