@@ -1,5 +1,7 @@
 """HDF5 files by the layouts of their writers: MACE, ANI-1, ANI-1x, SPICE; units and signs in numbers."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +157,18 @@ def test_another_layout_is_refused_with_what_it_has(tmp_path: Path) -> None:
         file["weights"] = np.zeros(3)
     with pytest.raises(GroundstateError, match=r"E-FILE-FORMAT.*weights.*MACE, ANI-1"):
         read(tmp_path / "a.h5")
+
+
+def test_open_elsewhere(tmp_path: Path) -> None:
+    """HDF5 locks a file while it is written."""
+    path = mace_file(tmp_path / "train.h5")
+    code = "import sys, h5py, time; f = h5py.File(sys.argv[1], 'a'); print('open', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        with pytest.raises(GroundstateError, match=r"E-FILE-BUSY.*open for writing"):
+            read(path)
+        writer.kill()
 
 
 @pytest.mark.parametrize("content", [b"rubbish", b"\x89HDF\r\n\x1a\n"])

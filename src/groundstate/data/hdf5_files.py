@@ -39,6 +39,13 @@ def read_hdf5(path: Path) -> Iterator[Frame | GroundstateError]:
                 yield from _mace(file)
             else:
                 yield from _molecules(file, h5py)
+    except BlockingIOError as error:
+        yield DataError(
+            "E-FILE-BUSY",
+            f"another program has the file open for writing ({error})",
+            why="what is read while it is written may be half of it",
+            fix="close it there, or copy it when it is finished",
+        )
     except FOREIGN_ERRORS as error:
         yield unreadable(error, "HDF5")
 

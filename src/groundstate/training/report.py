@@ -43,6 +43,11 @@ class Report:
     ) -> None:
         self._stack.close()
 
+    def note(self, text: str) -> None:
+        """A sentence above the line."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+
     def step(self, epoch: float) -> None:
         """Move the line; `epoch` counts fractions."""
         if self._bar is not None:

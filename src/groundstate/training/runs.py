@@ -16,6 +16,7 @@ from groundstate.training.config import TrainConfig
 from groundstate.training.error_table import ErrorTable
 from groundstate.training.identity import data_hash, theories_of
 from groundstate.training.loop import Loop
+from groundstate.training.memory import refuse_too_large
 from groundstate.training.parallel import start_fabric
 from groundstate.training.preflight import refuse_contradictions
 from groundstate.training.report import Report
@@ -68,7 +69,9 @@ def train(
             logged = config.tensorboard and fabric.is_global_zero
             shown = progress and fabric.is_global_zero
             start = loop.state.counters.epoch
+            told = refuse_too_large(loop.state.potential, aim, train_records, config, fabric.device)
             with Report(folder, epochs=config.epochs, start=start, progress=shown, tensorboard=logged) as report:
+                report.note(told)
                 loop.fit(report)
         result = _result(loop, assemble or (lambda trained: trained))
         if fabric.is_global_zero and not written:
