@@ -44,8 +44,17 @@ def open_text(path: Path) -> TextIOWrapper:
 
 def read_extxyz(path: Path) -> Iterator[Frame | GroundstateError]:
     """Frames in file order; a frame that cannot be read is yielded as its error, and ends the file where it must."""
+    yield from read_extxyz_from(path, 0)
+
+
+def read_extxyz_from(path: Path, first: int) -> Iterator[Frame | GroundstateError]:
+    """The frames from one on; those before are passed over by their number of atoms, which is quick."""
     with open_text(path) as lines:
         frame, header = 0, _next_filled(lines)
+        while frame < first and header.strip().isdecimal():
+            for _ in range(int(header) + 1):
+                lines.readline()
+            frame, header = frame + 1, _next_filled(lines)
         while header:
             block = _Block(header, lines)
             header = _next_filled(lines)

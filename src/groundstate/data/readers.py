@@ -23,7 +23,7 @@ from groundstate.atoms import (
 from groundstate.data import deepmd_files
 from groundstate.data.cif import read_cif
 from groundstate.data.convert import frame_from_ase
-from groundstate.data.extxyz import read_extxyz
+from groundstate.data.extxyz import read_extxyz, read_extxyz_from
 from groundstate.data.foreign_files import (
     read_database,
     read_outcar,
@@ -67,6 +67,8 @@ BY_NAME: Mapping[str, Reader] = {
     "XDATCAR": read_xdatcar,
 }
 """Files without a telling suffix, by the start of their name."""
+FROM: Mapping[Reader, Callable[[Path, int], Iterator[Frame | GroundstateError]]] = {read_extxyz: read_extxyz_from}
+"""Readers that can start at a frame without making those before it."""
 BY_CONTENT: Mapping[str, Reader] = {deepmd_files.MARK: deepmd_files.read_deepmd}
 """Folders, by a file that stands in them."""
 _ANY_MODEL = Domain(charge="accepts", multiplicity="accepts")
@@ -251,9 +253,10 @@ def reader_for(file: Path) -> Reader:
     )
 
 
-def _frames(file: Path) -> Iterator[Frame | GroundstateError]:
-    """What the reader yields, and where a compressed stream breaks its error."""
-    frames = reader_for(file)(file)
+def _frames(file: Path, first: int) -> Iterator[Frame | GroundstateError]:
+    """What the reader yields from one frame on, and where a compressed stream breaks its error."""
+    reader = reader_for(file)
+    frames = FROM[reader](file, first) if reader in FROM else islice(reader(file), first, None)
     while True:
         try:
             frame = next(frames)
@@ -275,7 +278,7 @@ def outcomes(file: Path, reading: Reading, *, skip: int = 0) -> Iterator[Outcome
 
     skip: frames at the start that are passed over unread.
     """
-    for index, frame in enumerate(islice(_frames(file), skip, None), skip):
+    for index, frame in enumerate(_frames(file, skip), skip):
         if isinstance(frame, GroundstateError):
             yield frame.at(file=str(file))
             continue

@@ -12,6 +12,8 @@ from groundstate.data.report import proposal
 
 IMPLAUSIBLE_STRESS = 2.0
 """eV/Å³, for the median over the frames of a file; a set compressed to 320 GPa throughout can say so."""
+ENOUGH = 100_000
+"""Stresses whose median is looked at."""
 
 
 class Tally:
@@ -61,7 +63,7 @@ class Tally:
                 self._without[name].append(provenance.frame)
         if "energy" in record.labels:
             self._energy_keys.add(provenance.keys["energy"])
-        if "stress" in record.labels:
+        if "stress" in record.labels and len(self._stresses) < ENOUGH:
             self._stresses.append(float(record.labels["stress"].abs().max()))
         # One tag of the two, so that a frame counts once: `head` is the more specific.
         self._heads.update([provenance.tags[tag] for tag in ("head", "theory") if tag in provenance.tags][:1])

@@ -16,6 +16,7 @@ import torch
 
 from groundstate.atoms import DataError, GroundstateError, OptionError, RunError
 from groundstate.data import Record, import_files, iterate, named_theories, open_store, read, readers, sources_in, write
+from groundstate.data.extxyz import read_extxyz_from
 from groundstate.data.files import owned_folder
 from labelled_water import WATER
 
@@ -117,6 +118,14 @@ def test_killed_by_the_system(tmp_path: Path) -> None:
     assert energies(store) == [float(i) for i in range(200)]
     named = {entry.file for entry in store.shards.entries} | {"manifest.json", "lock"}
     assert {entry.name for entry in (tmp_path / "store").iterdir()} == named
+
+
+def test_a_start_in_the_middle_is_the_middle(tmp_path: Path) -> None:
+    path = water(tmp_path / "a.extxyz", 6)
+    path.write_text(path.read_text().replace("3\nLattice", "\n\n 3 \nLattice"))
+    for first in range(8):
+        frames = [frame.info["energy"] for frame in read_extxyz_from(path, first)]  # type: ignore[union-attr]
+        assert frames == [f"{-14.25 - i}" for i in range(first, 6)]
 
 
 def test_options_of_a_begun_file_are_kept(tmp_path: Path) -> None:

@@ -107,6 +107,11 @@ def test_writing_into_a_record_does_not_change_the_store(tmp_path: Path, records
     same(open_store(tmp_path / "store", verify="all")[2], records[2])
 
 
+def test_an_unknown_way_to_verify(store: Store) -> None:
+    with pytest.raises(OptionError, match="'all'"):
+        open_store(store.folder, verify="al")
+
+
 def _energy(store: Store, index: int) -> float:
     return float(store[index].labels["energy"])
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from groundstate.atoms import DataError, LevelOfTheory, System
+from groundstate.atoms import DataError, LevelOfTheory, OptionError, System, nearest
 from groundstate.data.batch import Batch, collate
 from groundstate.data.record import LazyRecords, Record
 from groundstate.data.report import LabelReport, note_lines
@@ -44,6 +44,8 @@ def open_store(folder: str | Path, *, salvage: bool = False, verify: str = "size
     Raises DataError E-STORE-MISSING, E-STORE-UNFINISHED, E-STORE-DAMAGED and what `read_manifest` raises.
     """
     path = Path(folder).expanduser()
+    if verify not in ("size", "touch", "all"):
+        raise OptionError("E-OPTION", f"verify='{verify}' is unknown", fix=nearest(verify, ("size", "touch", "all")))
     if not is_store(path):
         raise DataError(
             "E-STORE-MISSING",
@@ -93,9 +95,8 @@ class Shards:
     """The shards of one store, mapped as they are used, and columns of all of them."""
 
     def __init__(self, folder: Path, entries: tuple[ShardEntry, ...], *, verify: bool = False) -> None:
-        self.folder, self.entries = folder, entries
+        self.folder, self.entries, self.verify = folder, entries, verify
         self.starts = [0, *accumulate(entry.frames for entry in entries)]
-        self._verify = verify
         self._verified: set[int] = set()
         self._open: OrderedDict[int, Shard] = OrderedDict()
 
@@ -109,7 +110,7 @@ class Shards:
             self._open.move_to_end(k)
             return shard
         entry = self.entries[k]
-        shard = open_shard(self.folder / entry.file, entry, verify=self._verify and k not in self._verified)
+        shard = open_shard(self.folder / entry.file, entry, verify=self.verify and k not in self._verified)
         self._verified.add(k)
         if keep:
             self._open[k] = shard
@@ -328,7 +329,18 @@ class Store(LazyRecords):
 
     def __reduce__(self) -> Any:
         # A process that is started anew maps the files for itself.
-        return Store, (Shards(self.folder, self.shards.entries), self._index, self.manifest, self.notes)
+        return _anew, (self.folder, self.shards.entries, self.shards.verify, self._index, self.manifest, self.notes)
+
+
+def _anew(
+    folder: Path,
+    entries: tuple[ShardEntry, ...],
+    verify: bool,
+    index: NDArray[np.int64] | None,
+    manifest: Manifest,
+    notes: tuple[str, ...],
+) -> Store:
+    return Store(Shards(folder, entries, verify=verify), index, manifest, notes)
 
 
 class _Gathered:
