@@ -58,9 +58,9 @@ def forecast(files: Sequence[Path], folder: Path, shard_MB: float = SHARD_MB) ->
     """Memory and disk an import of these files needs.
 
     Memory is two copies of a shard's numbers beside the objects they were read into. On disk a number takes 8 bytes:
-    less than as text, up to twice as much as in binary files of float32, and up to ten times a compressed text.
+    mostly less than as text, twice as much as in binary files of float32, and up to ten times a compressed text.
     """
-    disk = sum(int(_bytes(file) * _GROWTH.get(file.suffix.lower(), 1.0)) for file in files)
+    disk = sum(int(_bytes(file) * _GROWTH.get(file.suffix.lower(), 1.5)) for file in files)
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return Forecast(int(3 * shard_MB * MEGABYTE) + _OBJECTS, disk + MEGABYTE, shutil.disk_usage(place).free)
 
@@ -177,9 +177,10 @@ class _Import:
         self._pending[source.sha256] = done
 
     def finish(self) -> None:
-        """Write what is left, and say that the store is whole."""
+        """Write what is left, and say that the store is whole, unless an earlier import left a file half-way."""
         self._flush(None)
-        self._manifest = replace(self._manifest, finished=True)
+        whole = all(source.finished for source in self._manifest.sources)
+        self._manifest = replace(self._manifest, finished=whole)
         self._manifest.write(self._folder)
 
     def _source(self, path: Path, options: dict[str, Any]) -> SourceEntry:
@@ -243,17 +244,16 @@ def _refuse_full_disk(need: Forecast, folder: Path) -> None:
 
 def sources_in(path: Path) -> list[Path]:
     """The path itself, or of a folder that is no source as a whole the files in it that readers know, by name."""
-    if is_store(path):
+    parts = sorted(path.rglob("*")) if path.is_dir() else []
+    if stores := [part for part in [path, *parts] if is_store(part)]:
         raise OptionError(
             "E-IMPORT-STORE",
-            "a store is read already",
+            f"'{stores[0]}' is a store, which has been read already",
             fix="join stores with `groundstate data merge`",
         )
     if not path.is_dir() or is_source_folder(path):
         return [path]
-    found = [
-        part for part in sorted(path.rglob("*")) if is_source_folder(part) or (part.is_file() and known_name(part))
-    ]
+    found = [part for part in parts if is_source_folder(part) or (part.is_file() and known_name(part))]
     if not found:
         raise DataError(
             "E-IMPORT-EMPTY",

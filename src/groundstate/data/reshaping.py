@@ -141,6 +141,7 @@ def merge_stores(
 def _refuse_twice(stores: Sequence[Store]) -> None:
     """Frames are the same where they are of one file and one number in it; stores that share no file share none."""
     made_of = [{source.sha256 for source in store.manifest.sources} for store in stores]
+    hashes = {source.path: source.sha256 for store in stores for source in store.manifest.sources}
     seen: dict[tuple[str | None, int | None], Store] = {}
     for i, store in enumerate(stores):
         others = set().union(*(own for j, own in enumerate(made_of) if j != i))
@@ -148,7 +149,8 @@ def _refuse_twice(stores: Sequence[Store]) -> None:
             continue
         for shard, row in store.rows():
             provenance = shard.provenance(row)
-            owner = seen.setdefault((provenance.file, provenance.frame), store)
+            file = hashes.get(provenance.file or "", provenance.file)
+            owner = seen.setdefault((file, provenance.frame), store)
             if owner is not store:
                 raise DataError(
                     "E-MERGE-TWICE",

@@ -153,6 +153,16 @@ def test_a_file_that_changed_is_another_file(tmp_path: Path) -> None:
     assert len(import_files([path], tmp_path / "store", shard_MB=SMALL, overwrite=True)) == 31
 
 
+def test_a_file_left_half_way_keeps_the_store_unfinished(tmp_path: Path) -> None:
+    bad, good = water(tmp_path / "bad.extxyz", 30), water(tmp_path / "good.extxyz", 5, first=50)
+    bad.write_text(bad.read_text() + WATER.replace("-14.25", "nan"))
+    with pytest.raises(GroundstateError, match="E-LABEL-NOT-FINITE"):
+        import_files([bad], tmp_path / "store", shard_MB=SMALL)
+    with pytest.raises(DataError, match=r"E-STORE-UNFINISHED.*bad\.extxyz"):
+        import_files([good], tmp_path / "store")
+    assert len(import_files([bad], tmp_path / "store", salvage=True)) == 35
+
+
 def test_bad_frames_are_counted_where_they_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "a.extxyz"
     path.write_text(WATER + WATER.replace("H 0.96 0 0", "H 0.01 0 0") + WATER.replace("-14.25", "-15"))

@@ -227,7 +227,7 @@ class Shard:
         system = System(
             tensor(self._positions[start:stop]),
             tensor(numbers.astype(np.int64)),
-            tensor(np.array((0, stop - start))),
+            tensor(np.array((0, stop - start), dtype=np.int64)),
             tensor(self._cell[frame : frame + 1]),
             tensor(self._pbc[frame : frame + 1]),
             tensor(self._standard[numbers] if masses is None else masses),

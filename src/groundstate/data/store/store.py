@@ -267,8 +267,9 @@ class Store(LazyRecords):
         """Shards that hold records of this store: (places in this store, shard, frames in the shard)."""
         places = np.arange(len(self.shards)) if self._index is None else self._index
         owner = np.searchsorted(self.shards.starts, places, side="right") - 1
-        for k in np.unique(owner).tolist():
-            own = np.flatnonzero(owner == k)
+        order = np.argsort(owner, kind="stable")
+        different, first = np.unique(owner[order], return_index=True)
+        for k, own in zip(different.tolist(), np.split(order, first[1:]), strict=True):
             yield own, self.shards.open(k, keep=False), places[own] - self.shards.starts[k]
 
     @property
