@@ -2,12 +2,12 @@
 
     python benchmarks/store_speed.py frames.extxyz --frames 1000000
 
-The frames of the file are imported, and repeated until there are enough. Timed in one process, one thread, each part
-after a pass that brings the files into the page cache: records in order, records at random, batches of 32 at random
-gathered from columns, the same batches joined from records held in memory, and the sizes of all frames. Where the
-`lmdb` extra and ase-db-backends are installed, ASE's aselmdb reads the frames of the file in the same run. Memory is
-resident memory without file pages (RssAnon), sampled along the pass in order; file pages are the map and can be taken
-back. Times are of the processor, so that other work on the machine counts little.
+The frames of the file are imported, repeated until a shard is full, and the shard is copied until there are enough.
+Timed in one process, one thread: records in order; then, after a pass that brings them into the page cache, records at
+random, batches of 32 at random gathered from columns, the same batches joined from records held in memory, and the
+sizes of all frames. Where the `lmdb` extra and ase-db-backends are installed, ASE's aselmdb reads the file's frames in
+the same run. Memory is resident memory without file pages (RssAnon), sampled along the pass in order; file pages are
+the map and can be taken back. Times are of the processor, so that other work on the machine counts little.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import torch
 
 from groundstate.data import Store, collate, import_files, open_store, to_ase
 from groundstate.data.files import write_whole
-from groundstate.data.store import Manifest, ShardWriter, shard_name
+from groundstate.data.store import Manifest, ShardEntry, ShardWriter, shard_name
 
 SHARD = 64 << 20
 
@@ -54,9 +55,12 @@ def measure(file: Path, folder: Path, frames: int) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     seconds, source = timed(lambda: import_files([file], folder / "source", overwrite=True))
     rows["import, frames/s (structures examined)"] = len(source) / seconds
-    seconds, store = timed(lambda: repeated(source, folder / "repeated", frames))
+    shutil.rmtree(folder / "repeated", ignore_errors=True)
+    (folder / "repeated").mkdir()
+    entry, seconds = one_shard(source, folder / "repeated", frames)
+    rows["written into a shard, frames/s"] = entry.frames / seconds
+    store = repeated(entry, folder / "repeated", frames)
     rows["frames in the store"] = len(store)
-    rows["copying into shards, frames/s"] = len(store) / seconds
     rows["store, MB"] = sum(entry.bytes for entry in store.shards.entries) / 1e6
     rows["atoms per frame"] = store.statistics.atoms / len(store)
     seconds, memory = timed(lambda: in_order(store))
@@ -88,19 +92,23 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - start, result
 
 
-def repeated(source: Store, folder: Path, frames: int) -> Store:
-    """A store with the frames of another again and again."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    rows = list(source.rows())
-    manifest, writer = Manifest(finished=True), ShardWriter()
-    entries = []
-    for k in range(frames):
+def one_shard(source: Store, folder: Path, most: int) -> tuple[ShardEntry, float]:
+    """A shard full of the frames again and again, and the processor seconds it took."""
+    rows, writer, k = list(source.rows()), ShardWriter(), 0
+    start = time.process_time()
+    while writer.n_bytes < SHARD and k < most:
         writer.copy(*rows[k % len(rows)])
-        if writer.n_bytes >= SHARD or k == frames - 1:
-            entries.append(writer.write(folder, shard_name(len(entries))))
-            writer = ShardWriter()
-    Manifest(tuple(entries), manifest.sources, finished=True).write(folder)
+        k += 1
+    return writer.write(folder, shard_name(0)), time.process_time() - start
+
+
+def repeated(entry: ShardEntry, folder: Path, frames: int) -> Store:
+    """A store of copies of a shard: files of their own, so that a map of one is none of another."""
+    entries = [entry]
+    while sum(own.frames for own in entries) < frames:
+        entries.append(replace(entry, file=shard_name(len(entries))))
+        shutil.copyfile(folder / entry.file, folder / entries[-1].file)
+    Manifest(tuple(entries), finished=True).write(folder)
     return open_store(folder)
 
 

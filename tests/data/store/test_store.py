@@ -86,6 +86,8 @@ def test_batches_from_columns_equal_those_of_records(store: Store, records: list
 def test_mixed_conditions_are_refused_as_for_records(store: Store) -> None:
     with pytest.raises(OptionError, match="E-BATCH-MIXED"):
         collate(store, [0, 1])
+    with pytest.raises(OptionError, match="E-BATCH-EMPTY"):
+        collate(store, [])
 
 
 def test_split_of_a_store_is_the_split_of_its_records(store: Store, records: list[Record], same: Same) -> None:

@@ -9,9 +9,10 @@ from groundstate.data.store.manifest import (
     read_manifest,
     shard_name,
 )
-from groundstate.data.store.shard import ShardEntry, ShardWriter, sha256_of
+from groundstate.data.store.shard import ShardEntry, sha256_of
 from groundstate.data.store.statistics import Spread, Statistics
 from groundstate.data.store.store import Store, open_store
+from groundstate.data.store.writing import ShardWriter
 
 __all__ = [
     "Manifest",
