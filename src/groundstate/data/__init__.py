@@ -3,6 +3,7 @@
 from groundstate.data.batch import Batch, batches, collate
 from groundstate.data.convert import from_ase, from_pymatgen, to_ase, to_pymatgen
 from groundstate.data.labeller import Labeller
+from groundstate.data.packing import Limits, Sizes, deal, pack
 from groundstate.data.readers import Dataset, iterate, read, record_from_ase
 from groundstate.data.record import Provenance, Record
 from groundstate.data.reference_energies import (
@@ -22,21 +23,25 @@ __all__ = [
     "LabelReport",
     "LabelRow",
     "Labeller",
+    "Limits",
     "Provenance",
     "Record",
     "ReferenceFit",
+    "Sizes",
     "batches",
     "check_elements",
     "check_leaks",
     "check_reference_energies",
     "collate",
     "composition",
+    "deal",
     "fingerprint",
     "fit_reference_energies",
     "from_ase",
     "from_pymatgen",
     "isolated_atom_energies",
     "iterate",
+    "pack",
     "read",
     "record_from_ase",
     "refuse_existing",

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from groundstate.atoms import System, quantity
-from groundstate.data import Batch
+from groundstate.atoms import quantity
+from groundstate.data import Batch, Record
 from groundstate.potentials import Potential, evaluate, periodic_projector
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Sums over one quantity's components in a batch, float64; the loop divides by counts summed over all processes.
+    """Sums over one quantity's components in a batch, float64; the loop divides by counts of the whole step.
 
     loss differentiable; squares, absolutes for RMSE and MAE; count of components.
     """
@@ -42,6 +42,9 @@ class Aim(Protocol):
     def requires(self) -> frozenset[str]:
         """Quantities whose labels it reads."""
 
+    def counts(self, record: Record) -> Mapping[str, int]:
+        """Components that this record brings to each part, known before anything is computed; 0 for parts left out."""
+
     def loss(self, potential: Potential, batch: Batch, *, differentiable: bool) -> dict[str, Part]:
         """The parts for this batch; `differentiable` when gradients with respect to parameters will follow."""
 
@@ -65,6 +68,10 @@ class FitLabels:
         """The quantities of non-zero weight."""
         return frozenset(self.weights)
 
+    def counts(self, record: Record) -> dict[str, int]:
+        """Components of each label."""
+        return {name: record.labels[name].numel() if name in record.labels else 0 for name in self.weights}
+
     def loss(self, potential: Potential, batch: Batch, *, differentiable: bool) -> dict[str, Part]:
         """Sums of ρ(error) per quantity."""
         found = errors(potential, batch, tuple(self.weights), differentiable=differentiable)
@@ -83,7 +90,7 @@ def errors(
     """Prediction − label of every labelled component, float64, extensive quantities per atom."""
     system = batch.system
     present = [name for name in names if name in batch.masks and bool(batch.masks[name].any())]
-    predicted = _predict(potential, system, present, differentiable) if present else {}
+    predicted = _predict(potential, batch, present, differentiable) if present else {}
     found = {name: torch.zeros(0, dtype=torch.float64, device=system.device) for name in names}
     for name in present:
         row, mask = quantity(name), batch.masks[name]
@@ -100,10 +107,11 @@ def errors(
     return found
 
 
-def _predict(potential: Potential, system: System, names: list[str], differentiable: bool) -> dict[str, Tensor]:
+def _predict(potential: Potential, batch: Batch, names: list[str], differentiable: bool) -> dict[str, Tensor]:
+    system = batch.system
     # A molecule in the batch has no stress; its strain gradient is 0 and its label is masked.
     want = ["strain_gradient" if name == "stress" else name for name in names]
-    predicted = evaluate(potential, system, want, differentiable=differentiable)
+    predicted = evaluate(potential, system, want, graph=batch.graph, differentiable=differentiable)
     if "stress" in names:
         volume = torch.where(system.volume > 0, system.volume, torch.ones_like(system.volume))
         predicted["stress"] = predicted["strain_gradient"] / volume[:, None, None]

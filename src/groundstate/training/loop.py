@@ -5,20 +5,22 @@ would have taken. Checked: tests/training/test_train.py, test_parallel.py.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from groundstate.atoms import OptionError, RunError
-from groundstate.data import Record, batches, collate
+from groundstate.data import Batch, Record
 from groundstate.equivariant.operators import derivatives
 from groundstate.potentials import Potential
-from groundstate.training.aims import Aim, Part
+from groundstate.training.aims import Aim
 from groundstate.training.config import TrainConfig
+from groundstate.training.course import Course, Step
 from groundstate.training.error_table import ErrorTable, evaluate_errors
-from groundstate.training.metrics import no_sums, summarise
+from groundstate.training.metrics import Meters, add_sums, no_sums, summarise
 from groundstate.training.optimise import learning_rate
 from groundstate.training.report import Report
 from groundstate.training.run_folder import RunFolder
@@ -45,7 +47,9 @@ class Loop:
                 fix="call potential.requires_grad_(True), or fine-tune with a correction on top",
             )
         self.fabric, self.aim, self.config, self.folder = fabric, aim, config, folder
-        self.train, self.valid = train, valid
+        self._valid_records, cutoff = valid, potential.cutoff
+        self.train = Course(fabric, train, cutoff, aim, config)
+        self.valid = Course(fabric, valid, cutoff, aim, config)
         self.state = State(potential.to(fabric.device).train(), config)
         self.clock = self.saved = time.monotonic()
 
@@ -89,77 +93,85 @@ class Loop:
     def errors(self) -> ErrorTable:
         """Errors on the validation frames as the weights now are; no rows for an aim that reads no labels."""
         if not self.aim.requires:
-            return ErrorTable(len(self.valid), {})
-        return evaluate_errors(self.state.potential, self.valid)
+            return ErrorTable(len(self._valid_records), {})
+        return evaluate_errors(self.state.potential, self._valid_records)
 
     def fit(self, report: Report) -> None:
         """Epochs until they are done, validation stops improving, or time is up."""
         counters = self.state.counters
-        while not self.stopped:
-            plan = self._plan(self.train, counters.epoch, shuffle=True)
-            if counters.batch == 0:
-                counters.sums = no_sums(self.aim.weights)
-            while counters.batch < len(plan):
-                self._step(plan[counters.batch], len(plan))
-                counters.batch += 1
-                report.step(counters.epoch + counters.batch / len(plan))
-                if self._out_of_time():
-                    break
-                if time.monotonic() - self.saved >= 60 * self.config.checkpoint_every_minutes:
-                    self._save()
-            epoch = counters.epoch + counters.batch / len(plan)
-            if counters.batch == len(plan):
-                counters.epoch, counters.batch = counters.epoch + 1, 0
-            line = self._evaluate(epoch)
-            if self.fabric.is_global_zero:
-                report.evaluation(line)
-            self._save()
+        with closing(self.train.ready(self._steps_to_come())) as steps:
+            while not self.stopped:
+                if counters.batch == 0:
+                    counters.sums = no_sums(self.aim.weights)
+                epoch = self._until_evaluation(steps, report)
+                line = self._evaluate(epoch)
+                if self.fabric.is_global_zero:
+                    report.evaluation(line)
+                self._save()
 
     # Pieces
 
-    def _step(self, indices: Sequence[int], n_batches: int) -> None:
+    def _steps_to_come(self) -> Iterator[Step]:
+        first = self.state.counters.batch
+        for epoch in range(self.state.counters.epoch, self.config.epochs):
+            yield from self.train.steps(self.train.epoch(epoch), first)
+            first = 0
+
+    def _until_evaluation(self, steps: Iterator[tuple[Step, list[Batch]]], report: Report) -> float:
+        """Steps to the end of the epoch or of the time; gives the epochs done, with their fraction."""
+        counters = self.state.counters
+        for step, pieces in steps:
+            self._step(step, pieces)
+            counters.batch = step.number + 1
+            report.step(counters.epoch + counters.batch / step.of)
+            if counters.batch == step.of:
+                counters.epoch, counters.batch = counters.epoch + 1, 0
+                return float(counters.epoch)
+            if self._out_of_time():
+                return counters.epoch + counters.batch / step.of
+            if time.monotonic() - self.saved >= 60 * self.config.checkpoint_every_minutes:
+                self._save()
+        raise AssertionError("an epoch without an end")
+
+    def _step(self, step: Step, pieces: Sequence[Batch]) -> None:
         counters, config, state = self.state.counters, self.config, self.state
-        parts = self._measure(self.train, indices, differentiable=True)
-        sums = self._over_processes(_as_sums(parts, self.aim))
-        loss = summarise(sums, self.aim.weights)["loss"]
-        self._refuse_hopeless(loss, indices)
+        expected = self.train.counts(step.indices)
         state.optimiser.zero_grad(set_to_none=True)
-        terms = [self.aim.weights[n] * part.loss / sums[n][-1] for n, part in parts.items() if part.count > 0]
         parameters = list(state.trained.values())
-        if terms and torch.stack(terms).requires_grad:
-            with derivatives("parameters"):
-                torch.stack(terms).sum().backward(inputs=parameters)
+        meters = Meters(self.aim.weights, self.fabric.device)
+        for piece in pieces:
+            parts = self.aim.loss(state.potential, piece.to(self.fabric.device), differentiable=True)
+            terms = [self.aim.weights[n] * p.loss / expected[n] for n, p in parts.items() if p.count > 0]
+            if terms and torch.stack(terms).requires_grad:
+                with derivatives("parameters"):
+                    torch.stack(terms).sum().backward(inputs=parameters)
+            meters.add(parts)
         if self.fabric.world_size > 1:
             reduce_gradients(parameters, lambda vector: self.fabric.all_reduce(vector, reduce_op="sum"))
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip or float("inf"))
-        self._refuse_hopeless(loss + float(norm), indices)
-        progress = (counters.epoch + counters.batch / n_batches) / config.epochs
+        sums, size = self._over_processes(meters, norm)
+        self._refuse_hopeless(summarise(sums, self.aim.weights)["loss"], size, step.indices)
+        self._refuse_other_counts(sums, expected)
+        progress = (counters.epoch + step.number / step.of) / config.epochs
         if config.time_limit_minutes is not None:
             progress = max(progress, counters.elapsed_s / (60 * config.time_limit_minutes))
-        counters.rate = learning_rate(config, counters.step, n_batches, progress, counters.reductions)
+        counters.rate = learning_rate(config, counters.step, step.of, progress, counters.reductions)
         for group in state.optimiser.param_groups:
             group["lr"] = counters.rate
         state.optimiser.step()
         state.average.update(counters.step)
         counters.step += 1
-        for name, measured in sums.items():
-            counters.sums[name] = [a + b for a, b in zip(counters.sums[name], measured, strict=True)]
-
-    def _measure(self, records: Sequence[Record], indices: Sequence[int], *, differentiable: bool) -> dict[str, Part]:
-        mine = indices[self.fabric.global_rank :: self.fabric.world_size]
-        if not mine:
-            return {}
-        batch = collate([records[i] for i in mine]).to(self.fabric.device)
-        return self.aim.loss(self.state.potential, batch, differentiable=differentiable)
+        counters.sums = add_sums(counters.sums, sums)
 
     def _evaluate(self, epoch: float) -> dict[str, Any]:
         """Validation with averaged weights; updates what depends on it."""
-        counters, sums = self.state.counters, no_sums(self.aim.weights)
+        counters, meters = self.state.counters, Meters(self.aim.weights, self.fabric.device)
         with self.state.average.applied():
-            for indices in self._plan(self.valid, 0, shuffle=False):
-                measured = _as_sums(self._measure(self.valid, indices, differentiable=False), self.aim)
-                sums = {n: [a + b for a, b in zip(sums[n], measured[n], strict=True)] for n in sums}
-        sums = self._over_processes(sums)
+            for _, pieces in self.valid.ready(self.valid.steps(self.valid.once())):
+                for piece in pieces:
+                    batch = piece.to(self.fabric.device)
+                    meters.add(self.aim.loss(self.state.potential, batch, differentiable=False))
+        sums, _ = self._over_processes(meters)
         valid = summarise(sums, self.aim.weights)
         if not valid["loss"] < float("inf"):
             raise self._diverged("on the validation frames", "")
@@ -182,24 +194,20 @@ class Loop:
         counters.history.append(line)
         return line
 
-    def _plan(self, records: Sequence[Record], epoch: int, *, shuffle: bool) -> list[list[int]]:
-        size = {"batch_size": self.config.batch_size}
-        if self.config.max_atoms is not None:
-            size = {"max_atoms": self.config.max_atoms}
-        return batches(records, seed=self.config.seed, epoch=epoch, shuffle=shuffle, **size)
+    def _over_processes(self, meters: Meters, norm: Tensor | None = None) -> tuple[dict[str, list[float]], float]:
+        """Sums added over processes, and the norm. All take the clock of the first, so that all decide alike.
 
-    def _over_processes(self, sums: dict[str, list[float]]) -> dict[str, list[float]]:
-        """Sums added over processes; all take the clock of the first, so that all decide alike."""
-        self.state.counters.elapsed_s = time.monotonic() - self.clock
-        if self.fabric.world_size == 1:
-            return sums
-        clock = self.state.counters.elapsed_s if self.fabric.is_global_zero else 0.0
-        flat = [clock, *(value for values in sums.values() for value in values)]
-        vector = torch.tensor(flat, dtype=torch.float64, device=self.fabric.device)
-        added: Tensor = self.fabric.all_reduce(vector, reduce_op="sum")
-        self.state.counters.elapsed_s, *rest = added.tolist()
-        values = iter(rest)
-        return {name: [next(values) for _ in measured] for name, measured in sums.items()}
+        The one place of a step where the device is waited for.
+        """
+        elapsed = time.monotonic() - self.clock
+        local = torch.tensor([elapsed if self.fabric.is_global_zero else 0.0, *meters.counts], dtype=torch.float64)
+        vector = torch.cat([local.to(self.fabric.device), meters.sums.reshape(-1)])
+        if self.fabric.world_size > 1:
+            vector = self.fabric.all_reduce(vector, reduce_op="sum")
+        if norm is not None:
+            vector = torch.cat([vector, norm.detach().to(vector.dtype).reshape(1)])
+        self.state.counters.elapsed_s, *rest = vector.tolist()
+        return meters.named(rest), rest[-1] if norm is not None else 0.0
 
     def _out_of_time(self) -> bool:
         limit = self.config.time_limit_minutes
@@ -210,9 +218,20 @@ class Loop:
         if self.fabric.is_global_zero:
             self.folder.save_checkpoint(self.state.counters.step, self.state.tensors(), self.state.document())
 
-    def _refuse_hopeless(self, loss: float, indices: Sequence[int]) -> None:
+    def _refuse_other_counts(self, sums: Mapping[str, list[float]], expected: Mapping[str, int]) -> None:
+        wrong = [name for name, meters in sums.items() if meters[-1] != expected[name]]
+        if wrong:
+            name = wrong[0]
+            raise RunError(
+                "E-AIM-COUNTS",
+                f"the aim announced {expected[name]} components of '{name}' and measured {sums[name][-1]:.0f}",
+                why="losses are divided by what was announced, so the step would have another size than asked",
+                fix="let `counts` of the aim say for each record what `loss` will find in it",
+            )
+
+    def _refuse_hopeless(self, loss: float, norm: float, indices: Sequence[int]) -> None:
         first = self.state.counters.step == 0
-        if not abs(loss) < float("inf"):
+        if not abs(loss) + norm < float("inf"):
             frames = ", ".join(str(i) for i in indices[:16])
             raise self._diverged("at the first step" if first else "", f" (training frames {frames})")
         if first and loss == 0.0:
@@ -232,10 +251,3 @@ class Loop:
             why=f"the last checkpoint is intact ({len(kept)} evaluations)" if kept else "nothing was learned",
             fix="look at those frames; lower learning_rate or gradient_clip, and start in another folder",
         )
-
-
-def _as_sums(parts: Mapping[str, Part], aim: Aim) -> dict[str, list[float]]:
-    sums = no_sums(aim.weights)
-    for name, part in parts.items():
-        sums[name] = [float(part.loss.detach()), float(part.squares), float(part.absolutes), float(part.count)]
-    return sums

@@ -38,7 +38,7 @@ def _amounts(train: Sequence[Record], valid: Sequence[Record], config: TrainConf
                 why="without them a run can be neither made nor judged",
                 fix="check the file, the filter or the fraction of the split",
             )
-    if config.max_atoms is None and config.batch_size > len(train):
+    if config.max_atoms is None and config.max_edges is None and config.batch_size > len(train):
         raise OptionError(
             "E-BATCH-LARGER",
             f"batch_size is {config.batch_size} and there are {len(train)} training frames",
