@@ -11,6 +11,8 @@ from groundstate.atoms import DataError, quantity
 from groundstate.data import Batch, Record, batches, collate, composition
 from groundstate.potentials import Potential
 from groundstate.training.aims import errors
+from groundstate.training.identity import theories_of
+from groundstate.training.theories import names_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class ErrorTable:
                        at a fixed composition feel. Absent when no composition occurs twice.
     energy_relative    per atom, of energies measured from the frame of lowest labelled energy of each composition
     forces, stress, …  per component
+    energy @ PBE, …    the same over the frames of one level of theory, where there are several
     """
 
     frames: int
@@ -51,9 +54,9 @@ class ErrorTable:
         return cls(record["frames"], {name: ErrorRow(**row) for name, row in record["rows"].items()})
 
     def __str__(self) -> str:
-        lines = [f"{'quantity':<18}{'unit':>10}{'RMSE':>12}{'MAE':>12}{'mean':>12}{'count':>9}"]
+        lines = [f"{'quantity':<24}{'unit':>10}{'RMSE':>12}{'MAE':>12}{'mean':>12}{'count':>9}"]
         lines += [
-            f"{name:<18}{row.unit:>10}{row.rmse:>12.3g}{row.mae:>12.3g}{row.mean:>12.3g}{row.count:>9}"
+            f"{name:<24}{row.unit:>10}{row.rmse:>12.3g}{row.mae:>12.3g}{row.mean:>12.3g}{row.count:>9}"
             for name, row in self.rows.items()
         ]
         return "\n".join([*lines, f"{self.frames} frames"])
@@ -75,22 +78,36 @@ def evaluate_errors(potential: Potential, records: Sequence[Record], *, max_atom
             fix="name the keys of the labels when reading the file",
         )
     device = next((tensor.device for tensor in potential.state_dict().values()), torch.device("cpu"))
-    found: dict[str, list[Tensor]] = {name: [] for name in names}
-    frames_with_energy: list[int] = []
+    columns: dict[str, dict[int, Tensor]] = {name: {} for name in names}
     for indices in batches(records, max_atoms=max_atoms, shuffle=False):
         batch: Batch = collate([records[i] for i in indices]).to(device)
         for name, values in errors(potential, batch, names).items():
             _refuse_not_finite(name, values, records, indices)
-            found[name].append(values.cpu())
-        frames_with_energy += [i for i in indices if "energy" in records[i].labels]
-    columns = {name: torch.cat(values) for name, values in found.items()}
-    rows: dict[str, ErrorRow] = {}
-    for name in names:
-        row = quantity(name)
-        rows[name] = _row(columns[name], row.unit + ("/atom" if row.extensive else ""))
-        if name == "energy":
-            rows.update(_within_compositions([records[i] for i in frames_with_energy], columns[name]))
+            labelled = [i for i in indices if name in records[i].labels]
+            pieces = values.cpu().split([records[i].labels[name].numel() for i in labelled])
+            columns[name].update(zip(labelled, pieces, strict=True))
+    rows = _rows(columns, records, range(len(records)), "")
+    levels = tuple(theories_of(records).values())
+    for level, name in zip(levels, names_of(levels), strict=True) if len(levels) > 1 else ():
+        rows |= _rows(columns, records, [i for i, record in enumerate(records) if record.theory == level], f" @ {name}")
     return ErrorTable(len(records), rows)
+
+
+def _rows(
+    columns: Mapping[str, Mapping[int, Tensor]], records: Sequence[Record], members: Sequence[int], suffix: str
+) -> dict[str, ErrorRow]:
+    """Errors over some of the records; `columns` holds those of each quantity by record."""
+    rows: dict[str, ErrorRow] = {}
+    for name, by_record in columns.items():
+        chosen = [i for i in members if i in by_record]
+        if not chosen:
+            continue
+        row, values = quantity(name), torch.cat([by_record[i] for i in chosen])
+        rows[name + suffix] = _row(values, row.unit + ("/atom" if row.extensive else ""))
+        if name == "energy":
+            within = _within_compositions([records[i] for i in chosen], values)
+            rows |= {label + suffix: errors_within for label, errors_within in within.items()}
+    return rows
 
 
 def _row(values: Tensor, unit: str) -> ErrorRow:

@@ -80,7 +80,8 @@ class Loop:
         if self.state.counters.before is not None:
             return
         table = self.errors()
-        offset = table["energy"].mean if "energy" in table.rows and "energy" in self.aim.requires else 0.0
+        energies = [row for name, row in table.rows.items() if name == "energy" or name.startswith("energy @ ")]
+        offset = max((row.mean for row in energies if "energy" in self.aim.requires), key=abs, default=0.0)
         if abs(offset) > self.config.largest_offset:
             raise RunError(
                 "E-REFERENCE-MISMATCH",

@@ -26,6 +26,8 @@ def refuse_contradictions(
         _stress_is_defined(role, records, aim, config)
         _labels(role, records, aim, config)
         _structures(records, potential)
+    for records in (train, valid):
+        _levels(records, potential)
     _one_theory([*train, *valid], potential)
 
 
@@ -118,6 +120,25 @@ def _one_theory(records: Sequence[Record], potential: Potential) -> None:
             why="their energies differ by more than any model resolves",
             fix="train on one of them, or give the model one head per level",
         )
+
+
+def _levels(records: Sequence[Record], potential: Potential) -> None:
+    """A frame of a level that the model names must ask for the read-out of that level."""
+    named = {level: i for i, level in enumerate(potential.theories)} if potential.domain.theories > 1 else {}
+    for index, record in enumerate(records):
+        asked = 0 if record.system.theory is None else int(record.system.theory[0])
+        own = asked if record.theory is None else named.get(record.theory, asked)
+        if own != asked:
+            source = record.provenance
+            raise DataError(
+                "E-THEORY-HEAD",
+                f"the frame's labels are {potential.theories[own].label} and it asks for read-out {asked}, which is"
+                f" {potential.theories[asked].label}",
+                why="one level would be learned under the name of another",
+                fix=f"give its system theory={own}",
+                file=source.file,
+                frame=index if source.frame is None else source.frame,
+            )
 
 
 def _frames(role: str, records: Sequence[Record], indices: Sequence[int]) -> str:
