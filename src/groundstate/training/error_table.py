@@ -10,7 +10,7 @@ from torch import Tensor
 from groundstate.atoms import DataError, quantity
 from groundstate.data import Batch, Record, batches, collate, composition
 from groundstate.potentials import Potential
-from groundstate.training.aims import errors
+from groundstate.training.aims import DIFFERENTIATED, errors
 from groundstate.training.identity import theories_of
 from groundstate.training.theories import names_of
 
@@ -68,7 +68,7 @@ def evaluate_errors(potential: Potential, records: Sequence[Record], *, max_atom
     Raises DataError when no frame carries such a label or when a prediction is not finite.
     Checked: tests/training/test_error_table.py
     """
-    given = {"energy", "forces", "stress"} | potential.provides
+    given = DIFFERENTIATED | potential.provides
     names = tuple(sorted({name for record in records for name in record.labels} & given))
     if not names:
         raise DataError(

@@ -7,11 +7,9 @@ import torch
 from groundstate.atoms import DataError, GroundstateError, OptionError, check, nearest
 from groundstate.data import Record, check_elements, check_leaks
 from groundstate.potentials import Potential
-from groundstate.training.aims import Aim
+from groundstate.training.aims import DIFFERENTIATED, Aim
 from groundstate.training.config import TrainConfig
 from groundstate.training.identity import theories_of
-
-_DIFFERENTIATED = frozenset({"energy", "forces", "stress"})
 
 
 def refuse_contradictions(
@@ -24,6 +22,7 @@ def refuse_contradictions(
     check_leaks(train, valid)
     for role, records in (("training", train), ("validation", valid)):
         _stress_is_defined(role, records, aim, config)
+        _dipole_is_defined(role, records, aim)
         _labels(role, records, aim, config)
         _structures(records, potential)
     for records in (train, valid):
@@ -50,11 +49,11 @@ def _amounts(train: Sequence[Record], valid: Sequence[Record], config: TrainConf
 
 
 def _quantities(potential: Potential, aim: Aim) -> None:
-    for name in sorted(aim.requires - _DIFFERENTIATED - potential.provides):
+    for name in sorted(aim.requires - DIFFERENTIATED - potential.provides):
         raise OptionError(
             "E-WEIGHT-QUANTITY",
             f"the loss asks for '{name}', which this model does not predict",
-            fix=nearest(name, _DIFFERENTIATED | potential.provides),
+            fix=nearest(name, DIFFERENTIATED | potential.provides),
         )
 
 
@@ -81,6 +80,19 @@ def _stress_is_defined(role: str, records: Sequence[Record], aim: Aim, config: T
             f"stress has a weight but {_frames(role, records, bad)} are not periodic",
             why="a molecule has no volume to divide by",
             fix="set the weight of stress to 0, or drop those labels",
+        )
+
+
+def _dipole_is_defined(role: str, records: Sequence[Record], aim: Aim) -> None:
+    if "dipole" not in aim.requires:
+        return
+    bad = [i for i, record in enumerate(records) if "dipole" in record.labels and bool(record.system.pbc.any())]
+    if bad:
+        raise OptionError(
+            "E-DIPOLE-PERIODIC",
+            f"dipole has a weight but {_frames(role, records, bad)} are periodic and have its label",
+            why="the dipole of a periodic structure depends on where its cell begins",
+            fix="drop those labels",
         )
 
 
