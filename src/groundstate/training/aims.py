@@ -100,7 +100,7 @@ def errors(
     found = {name: torch.zeros(0, dtype=torch.float64, device=system.device) for name in names}
     for name in present:
         row, mask = quantity(name), batch.masks[name]
-        label = _compared(name, batch.labels[name].to(torch.float64), system)
+        label = compared(name, batch.labels[name].to(torch.float64), system)
         difference = predicted[name].to(torch.float64) - label
         if row.extensive:
             atoms = system.atoms_per_system.to(torch.float64)
@@ -110,7 +110,7 @@ def errors(
     return found
 
 
-def _compared(name: str, label: Tensor, system: System) -> Tensor:
+def compared(name: str, label: Tensor, system: System) -> Tensor:
     """What of a label a potential can be held to."""
     if name == "stress":
         projector = periodic_projector(system)

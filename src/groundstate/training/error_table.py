@@ -10,7 +10,7 @@ from torch import Tensor
 from groundstate.atoms import DataError, quantity
 from groundstate.data import Batch, Record, batches, collate, composition
 from groundstate.potentials import Potential
-from groundstate.training.aims import DIFFERENTIATED, errors
+from groundstate.training.aims import DIFFERENTIATED, compared, errors
 from groundstate.training.identity import theories_of
 from groundstate.training.theories import names_of
 
@@ -62,12 +62,21 @@ class ErrorTable:
         return "\n".join([*lines, f"{self.frames} frames"])
 
 
+ErrorsByRecord = Mapping[str, Mapping[int, Tensor]]
+"""Quantity → record → prediction − label of its components, extensive quantities per atom."""
+
+
 def evaluate_errors(potential: Potential, records: Sequence[Record], *, max_atoms: int = 512) -> ErrorTable:
     """Errors on every labelled quantity the potential gives, in batches of up to `max_atoms`.
 
     Raises DataError when no frame carries such a label or when a prediction is not finite.
     Checked: tests/training/test_error_table.py
     """
+    return table_of(errors_by_record(potential, records, max_atoms=max_atoms), records)
+
+
+def errors_by_record(potential: Potential, records: Sequence[Record], *, max_atoms: int = 512) -> ErrorsByRecord:
+    """What `evaluate_errors` makes a table of."""
     given = DIFFERENTIATED | potential.provides
     names = tuple(sorted({name for record in records for name in record.labels} & given))
     if not names:
@@ -86,6 +95,11 @@ def evaluate_errors(potential: Potential, records: Sequence[Record], *, max_atom
             labelled = [i for i in indices if name in records[i].labels]
             pieces = values.cpu().split([records[i].labels[name].numel() for i in labelled])
             columns[name].update(zip(labelled, pieces, strict=True))
+    return columns
+
+
+def table_of(columns: ErrorsByRecord, records: Sequence[Record]) -> ErrorTable:
+    """Errors over all records, and over those of each level of theory."""
     rows = _rows(columns, records, range(len(records)), "")
     levels = tuple(theories_of(records).values())
     for level, name in zip(levels, names_of(levels), strict=True) if len(levels) > 1 else ():
@@ -93,8 +107,25 @@ def evaluate_errors(potential: Potential, records: Sequence[Record], *, max_atom
     return ErrorTable(len(records), rows)
 
 
+def panels_of(columns: ErrorsByRecord, records: Sequence[Record]) -> dict[str, tuple[Tensor, Tensor]]:
+    """(Labels, predictions) of every component, extensive quantities per atom, under name and unit."""
+    panels = {}
+    for name, by_record in columns.items():
+        row = quantity(name)
+        labels = [
+            compared(name, records[i].labels[name].to(torch.float64), records[i].system).reshape(-1)
+            / (records[i].n_atoms if row.extensive else 1)
+            for i in by_record
+        ]
+        if labels:
+            reference = torch.cat(labels)
+            unit = row.unit + ("/atom" if row.extensive else "")
+            panels[f"{name} ({unit})"] = reference, reference + torch.cat(list(by_record.values()))
+    return panels
+
+
 def _rows(
-    columns: Mapping[str, Mapping[int, Tensor]], records: Sequence[Record], members: Sequence[int], suffix: str
+    columns: ErrorsByRecord, records: Sequence[Record], members: Sequence[int], suffix: str
 ) -> dict[str, ErrorRow]:
     """Errors over some of the records; `columns` holds those of each quantity by record."""
     rows: dict[str, ErrorRow] = {}

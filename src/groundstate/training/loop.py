@@ -19,12 +19,13 @@ from groundstate.potentials import Potential
 from groundstate.training.aims import Aim
 from groundstate.training.config import TrainConfig
 from groundstate.training.course import Course, Step
-from groundstate.training.error_table import ErrorTable, evaluate_errors
+from groundstate.training.error_table import ErrorsByRecord, ErrorTable, errors_by_record, table_of
 from groundstate.training.metrics import Meters, add_sums, no_sums, summarise
 from groundstate.training.optimise import learning_rate
 from groundstate.training.report import Report
 from groundstate.training.run_folder import RunFolder
 from groundstate.training.state import State, reduce_gradients
+from groundstate.training.stopping import Interruption
 
 
 class Loop:
@@ -47,10 +48,11 @@ class Loop:
                 fix="call potential.requires_grad_(True), or fine-tune with a correction on top",
             )
         self.fabric, self.aim, self.config, self.folder = fabric, aim, config, folder
-        self._valid_records, cutoff = valid, potential.cutoff
+        self.valid_records, cutoff = valid, potential.cutoff
         self.train = Course(fabric, train, cutoff, aim, config)
         self.valid = Course(fabric, valid, cutoff, aim, config)
         self.state = State(potential.to(fabric.device).train(), config)
+        self.interruption, self._told_to_stop = Interruption(), False
         self.clock = self.saved = time.monotonic()
 
     # Life of a run
@@ -93,22 +95,26 @@ class Loop:
 
     def errors(self) -> ErrorTable:
         """Errors on the validation frames as the weights now are; no rows for an aim that reads no labels."""
-        if not self.aim.requires:
-            return ErrorTable(len(self._valid_records), {})
-        return evaluate_errors(self.state.potential, self._valid_records)
+        return table_of(self.errors_by_record(), self.valid_records)
+
+    def errors_by_record(self) -> ErrorsByRecord:
+        """Those of every validation frame."""
+        return errors_by_record(self.state.potential, self.valid_records) if self.aim.requires else {}
 
     def fit(self, report: Report) -> None:
         """Epochs until they are done, validation stops improving, or time is up."""
         counters = self.state.counters
-        with closing(self.train.ready(self._steps_to_come())) as steps:
+        with self.interruption, closing(self.train.ready(self._steps_to_come())) as steps:
             while not self.stopped:
                 if counters.batch == 0:
                     counters.sums = no_sums(self.aim.weights)
                 epoch = self._until_evaluation(steps, report)
-                line = self._evaluate(epoch)
+                self._evaluate(epoch)
                 if self.fabric.is_global_zero:
-                    report.evaluation(line)
+                    report.evaluation(counters.history)
                 self._save()
+                if self._told_to_stop and not self.stopped:
+                    raise self._interrupted()
 
     # Pieces
 
@@ -124,12 +130,15 @@ class Loop:
         for step, pieces in steps:
             self._step(step, pieces)
             counters.batch = step.number + 1
-            report.step(counters.epoch + counters.batch / step.of)
+            report.step(counters.epoch + counters.batch / step.of, len(step.indices))
             if counters.batch == step.of:
                 counters.epoch, counters.batch = counters.epoch + 1, 0
                 return float(counters.epoch)
             if self._out_of_time():
                 return counters.epoch + counters.batch / step.of
+            if self._told_to_stop:
+                self._save()
+                raise self._interrupted()
             if time.monotonic() - self.saved >= 60 * self.config.checkpoint_every_minutes:
                 self._save()
         raise AssertionError("an epoch without an end")
@@ -164,8 +173,8 @@ class Loop:
         counters.step += 1
         counters.sums = add_sums(counters.sums, sums)
 
-    def _evaluate(self, epoch: float) -> dict[str, Any]:
-        """Validation with averaged weights; updates what depends on it."""
+    def _evaluate(self, epoch: float) -> None:
+        """Validation with averaged weights; a line of the history, and what depends on it."""
         counters, meters = self.state.counters, Meters(self.aim.weights, self.fabric.device)
         with self.state.average.applied():
             for _, pieces in self.valid.ready(self.valid.steps(self.valid.once())):
@@ -193,21 +202,23 @@ class Loop:
             **{f"valid_{name}": value for name, value in valid.items()},
         }
         counters.history.append(line)
-        return line
 
     def _over_processes(self, meters: Meters, norm: Tensor | None = None) -> tuple[dict[str, list[float]], float]:
-        """Sums added over processes, and the norm. All take the clock of the first, so that all decide alike.
+        """Sums added over processes, and the norm.
 
+        All take the clock of the first, and all are told to stop when one is, so that all decide alike.
         The one place of a step where the device is waited for.
         """
         elapsed = time.monotonic() - self.clock
-        local = torch.tensor([elapsed if self.fabric.is_global_zero else 0.0, *meters.counts], dtype=torch.float64)
+        clock, told = elapsed if self.fabric.is_global_zero else 0.0, bool(self.interruption.signal)
+        local = torch.tensor([clock, told, *meters.counts], dtype=torch.float64)
         vector = torch.cat([local.to(self.fabric.device), meters.sums.reshape(-1)])
         if self.fabric.world_size > 1:
             vector = self.fabric.all_reduce(vector, reduce_op="sum")
         if norm is not None:
             vector = torch.cat([vector, norm.detach().to(vector.dtype).reshape(1)])
-        self.state.counters.elapsed_s, *rest = vector.tolist()
+        self.state.counters.elapsed_s, told_to_stop, *rest = vector.tolist()
+        self._told_to_stop = told_to_stop > 0
         return meters.named(rest), rest[-1] if norm is not None else 0.0
 
     def _out_of_time(self) -> bool:
@@ -242,6 +253,15 @@ class Loop:
                 why="no real model is exact before training: labels are empty, or are the model's own predictions",
                 fix="check which keys the labels were read from",
             )
+
+    def _interrupted(self) -> RunError:
+        by = self.interruption.signal or "a signal to another process"
+        return RunError(
+            "E-RUN-INTERRUPTED",
+            f"the run was told to stop by {by}; its state after step {self.state.counters.step} is kept",
+            file=str(self.folder.path),
+            fix="the same call on the same folder goes on from there",
+        )
 
     def _diverged(self, when: str, frames: str) -> RunError:
         kept = self.state.counters.history
