@@ -1,7 +1,7 @@
 """How much memory a batch will take, how much there is, and what an exhausted allocator says."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,28 +183,31 @@ def _growth(potential: Potential, piece: System, edges: int, want: Sequence[str]
     """
     copies, before = 1, _peak(potential, piece, want)
     while before is not None:
-        peak = _peak(potential, System.batch([piece] * (2 * copies)), want)
-        if peak is None:
+        after = _peak(potential, System.batch([piece] * (2 * copies)), want)
+        if after is None:
             break
-        if peak - before >= RESOLUTION or 2 * copies * piece.n_atoms >= MOST_PROBED:
-            return copies * piece.n_atoms, copies * edges, max(peak - before, RESOLUTION)
-        copies, before = 2 * copies, peak
+        if after - before >= RESOLUTION or 2 * copies * piece.n_atoms >= MOST_PROBED:
+            return copies * piece.n_atoms, copies * edges, max(after - before, RESOLUTION)
+        copies, before = 2 * copies, after
     return None
 
 
-def _peak(potential: Potential, system: System, want: Sequence[str]) -> int | None:
-    """The highest memory during one evaluation, bytes."""
-    if system.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(system.device)
-        evaluate(potential, system, want)
-        return int(torch.cuda.max_memory_allocated(system.device))
-    status = Path("/proc/self/status")
+def peak(device: torch.device, run: Callable[[], object]) -> int | None:
+    """The highest memory during a run, bytes, what was taken before included; `None` where the system does not tell."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        return int(torch.cuda.max_memory_allocated(device))
     try:
         Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
     except OSError:
         return None
-    evaluate(potential, system, want)
-    return _kilobytes(status, "VmHWM")
+    run()
+    return _kilobytes(Path("/proc/self/status"), "VmHWM")
+
+
+def _peak(potential: Potential, system: System, want: Sequence[str]) -> int | None:
+    return peak(system.device, lambda: evaluate(potential, system, want))
 
 
 def _kilobytes(path: Path, field: str) -> int | None:

@@ -12,6 +12,9 @@ from groundstate.training.aims import Aim
 from groundstate.training.config import TrainConfig
 from groundstate.training.feed import Feed, ahead
 
+_PLANNED = 200_000
+"""Records whose batches are planned in search of the largest."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -59,12 +62,22 @@ class Course:
             mine = [piece for piece in pieces[self._rank * each : (self._rank + 1) * each] if piece]
             yield Step(number, len(plan), plan[number], mine)
 
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """These records joined, with their neighbours, on the CPU."""
+        return self._feed.batch(indices)
+
+    def largest_piece(self, epochs: int) -> list[int]:
+        """The dearest piece of this process in the first epochs; later ones are like them."""
+        looked_at = range(max(1, min(epochs, 10, _PLANNED // len(self.sizes.atoms))))
+        pieces = [piece for epoch in looked_at for step in self.steps(self.epoch(epoch)) for piece in step.pieces]
+        return max(pieces, key=lambda piece: int(self.sizes.cost[piece].sum()), default=[])
+
     def ready(self, steps: Iterable[Step]) -> Generator[tuple[Step, list[Batch]]]:
         """The steps with the batches of their pieces, made ahead of time."""
         return ahead(steps, self._made, self._config.workers)
 
     def _made(self, step: Step) -> tuple[Step, list[Batch]]:
-        return step, [self._feed.batch(piece) for piece in step.pieces]
+        return step, [self.batch(piece) for piece in step.pieces]
 
     def counts(self, indices: Sequence[int]) -> Mapping[str, int]:
         """Components that each part of the loss has in these records."""

@@ -20,8 +20,9 @@ from groundstate.training.aims import Aim
 from groundstate.training.config import TrainConfig
 from groundstate.training.course import Course, Step
 from groundstate.training.error_table import ErrorsByRecord, ErrorTable, errors_by_record, table_of
+from groundstate.training.memory import refuse_too_large
 from groundstate.training.metrics import Meters, add_sums, no_sums, summarise
-from groundstate.training.optimise import learning_rate
+from groundstate.training.optimise import TENSORS_PER_PARAMETER, learning_rate
 from groundstate.training.report import Report
 from groundstate.training.run_folder import RunFolder
 from groundstate.training.state import State, reduce_gradients
@@ -104,6 +105,7 @@ class Loop:
     def fit(self, report: Report) -> None:
         """Epochs until they are done, validation stops improving, or time is up."""
         counters = self.state.counters
+        report.note(self._forecast())
         with self.interruption, closing(self.train.ready(self._steps_to_come())) as steps:
             while not self.stopped:
                 if counters.batch == 0:
@@ -117,6 +119,25 @@ class Loop:
                     raise self._interrupted()
 
     # Pieces
+
+    def _forecast(self) -> str:
+        """What memory the run will take; refused here when it is more than there is."""
+        held = sum(parameter.numel() * parameter.element_size() for parameter in self.state.trained.values())
+        largest = self.train.largest_piece(self.config.epochs)
+        taken = held * TENSORS_PER_PARAMETER
+        return refuse_too_large(self._probe, largest, self.train.sizes.cost, self.fabric.device, state_bytes=taken)
+
+    def _probe(self, indices: Sequence[int]) -> None:
+        """A piece as in a step, gradients included, that leaves no trace."""
+        batch = self.train.batch(indices).to(self.fabric.device)
+        parts = self.aim.loss(self.state.potential, batch, differentiable=True)
+        self._backward([part.loss for part in parts.values() if part.count > 0])
+        self.state.optimiser.zero_grad(set_to_none=True)
+
+    def _backward(self, terms: Sequence[Tensor]) -> None:
+        if terms and torch.stack(list(terms)).requires_grad:
+            with derivatives("parameters"):
+                torch.stack(list(terms)).sum().backward(inputs=list(self.state.trained.values()))
 
     def _steps_to_come(self) -> Iterator[Step]:
         first = self.state.counters.batch
@@ -151,10 +172,7 @@ class Loop:
         meters = Meters(self.aim.weights, self.fabric.device)
         for piece in pieces:
             parts = self.aim.loss(state.potential, piece.to(self.fabric.device), differentiable=True)
-            terms = [self.aim.weights[n] * p.loss / expected[n] for n, p in parts.items() if p.count > 0]
-            if terms and torch.stack(terms).requires_grad:
-                with derivatives("parameters"):
-                    torch.stack(terms).sum().backward(inputs=parameters)
+            self._backward([self.aim.weights[n] * p.loss / expected[n] for n, p in parts.items() if p.count > 0])
             meters.add(parts)
         if self.fabric.world_size > 1:
             reduce_gradients(parameters, lambda vector: self.fabric.all_reduce(vector, reduce_op="sum"))

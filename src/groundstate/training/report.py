@@ -24,8 +24,8 @@ class Report:
         self._writer: Any = _tensorboard(folder) if tensorboard else None
         self._bar: Progress | None = None
         self._history: Sequence[Mapping[str, Any]] = ()
-        self._drawn = float("-inf")
-        self._begun, self._structures = time.monotonic(), 0
+        self._drawn = self._begun = time.monotonic()
+        self._structures = 0
         self._task = TaskID(0)
         if progress:
             self._bar = Progress(
@@ -52,6 +52,11 @@ class Report:
         self._stack.close()
         if self._history:
             self._draw()
+
+    def note(self, message: str) -> None:
+        """One line for people, above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(message, markup=False, highlight=False)
 
     def step(self, epoch: float, structures: int) -> None:
         """Move the line; `epoch` counts fractions."""
