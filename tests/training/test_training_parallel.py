@@ -61,13 +61,17 @@ train(learner(dtype=torch.float64), *data, replace(CONFIG, devices=2), folder / 
 """
 
 
-def in_two_processes(tmp_path: Path, script: str) -> tuple[int, str]:
+def in_two_processes(tmp_path: Path, script: str, *launcher: str) -> tuple[int, str]:
     """The exit status, and what was said."""
     file = tmp_path / "script.py"
     file.write_text(_HEAD + script)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
     done = subprocess.run(
-        [sys.executable, str(file), str(tmp_path)], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, *launcher, str(file), str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     return done.returncode, done.stderr
 
@@ -84,6 +88,14 @@ def test_two_processes_give_the_losses_of_one_and_stop_together(tmp_path: Path) 
         assert {**theirs, "seconds": 0.0} == pytest.approx({**mine, "seconds": 0.0}, rel=1e-9)
     again = train(learner(dtype=torch.float64), *data, CONFIG, folder)  # one process may take up the folder of two
     assert again.after["forces"].rmse == pytest.approx(one.after["forces"].rmse, rel=1e-9)
+
+
+@pytest.mark.slow  # three interpreters import torch
+def test_processes_of_torchrun_are_those_of_the_run(tmp_path: Path) -> None:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    status, said = in_two_processes(tmp_path, _LEARN.replace(", devices=2", ""), *launcher)
+    assert status == 0, said
+    assert len((tmp_path / "two" / "metrics.jsonl").read_text().splitlines()) == CONFIG.epochs
 
 
 @pytest.mark.slow  # two interpreters import torch and lightning

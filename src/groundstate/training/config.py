@@ -46,7 +46,8 @@ class TrainConfig:
     gradient_clip  largest norm of the gradient; `None` for none
     patience     epochs without a better validation loss before stopping; `None` never stops early
     largest_offset  eV/atom; a mean error above it before training means that reference energies and labels disagree
-    devices      processes × accelerators of this machine; the losses do not depend on it beyond rounding
+    devices      processes × accelerators of this machine, where neither torchrun nor SLURM has started them; the losses
+                 do not depend on their number beyond rounding
     """
 
     epochs: int = 200
