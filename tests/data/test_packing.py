@@ -5,22 +5,14 @@ from itertools import product
 import numpy as np
 import pytest
 
-from groundstate.atoms import GroundstateError, find_neighbours
-from groundstate.data import Limits, Record, Sizes, deal, pack
-from toys import fcc
+from groundstate.atoms import GroundstateError
+from groundstate.data import Limits, Sizes, deal, pack
 
 
 def sizes(n: int = 300, seed: int = 0) -> Sizes:
     generator = np.random.default_rng(seed)
     atoms = generator.integers(1, 60, n)
     return Sizes(atoms, atoms * generator.integers(10, 90, n))
-
-
-def test_edges_are_those_that_neighbours_have() -> None:
-    records = [Record(fcc(29, a)) for a in (3.4, 3.6, 8.0)]
-    counted = Sizes.of(records, 4.0)
-    assert counted.atoms.tolist() == [4, 4, 4]
-    assert counted.edges.tolist() == [find_neighbours(record.system, 4.0).n_edges for record in records]
 
 
 @pytest.mark.parametrize("limits", [Limits(max_edges=20_000), Limits(max_atoms=400, max_edges=20_000)])

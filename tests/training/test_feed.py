@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 import torch
 
-from groundstate.atoms import System, find_neighbours
+from groundstate.atoms import System, count_edges, find_neighbours
 from groundstate.data import Record, collate
 from groundstate.training.feed import Feed, ahead
 from training.specimens import CUTOFF, copper
@@ -60,3 +60,8 @@ def test_an_error_comes_where_its_batch_would_and_ends_the_threads() -> None:
     with pytest.raises(RuntimeError, match="unreadable"):
         next(made)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("feed")]
+
+
+def test_edges_are_counted_as_they_are_found() -> None:
+    for record in mixed():
+        assert count_edges(record.system, CUTOFF) == find_neighbours(record.system, CUTOFF).n_edges

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from groundstate.atoms import OptionError, count_edges
-from groundstate.data.record import Record
+from groundstate.atoms import OptionError
 
 EDGES_PER_ATOM = 8
 """Edges that take as long to learn from as what is done once per atom; measured for MACE, see docs/training.md."""
@@ -22,13 +21,6 @@ class Sizes:
 
     atoms: Int[np.ndarray, " record"]
     edges: Int[np.ndarray, " record"]
-
-    @classmethod
-    def of(cls, records: Sequence[Record], cutoff: float) -> "Sizes":
-        """Counted, not estimated: a volume says nothing of the edges of slabs, chains and molecules."""
-        pairs = [(record.n_atoms, count_edges(record.system, cutoff)) for record in records]
-        atoms, edges = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-        return cls(atoms, edges)
 
     @property
     def cost(self) -> Int[np.ndarray, " record"]:

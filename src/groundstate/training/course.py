@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from groundstate.atoms import count_edges
 from groundstate.data import Batch, Limits, Record, Sizes, deal, pack
 from groundstate.training.aims import Aim
 from groundstate.training.config import TrainConfig
@@ -87,11 +88,11 @@ class Course:
         """Atoms, edges and counts of every record; each process measures some."""
         mine = range(self._rank, len(records), self._world)
         columns = np.zeros((len(records), 2 + len(self._names)), dtype=np.int64)
-        sizes = Sizes.of([records[i] for i in mine], cutoff)
-        columns[mine, 0], columns[mine, 1] = sizes.atoms, sizes.edges
         for i in mine:
-            counts = aim.counts(records[i])
-            columns[i, 2:] = [counts.get(name, 0) for name in self._names]
+            record = records[i]
+            counts = aim.counts(record)
+            edges = count_edges(record.system, cutoff)
+            columns[i] = (record.n_atoms, edges, *(counts.get(name, 0) for name in self._names))
         if self._world == 1:
             return columns
         return fabric.all_reduce(torch.from_numpy(columns).to(fabric.device), reduce_op="sum").cpu().numpy()

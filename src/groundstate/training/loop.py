@@ -7,6 +7,7 @@ would have taken. Checked: tests/training/test_train.py, test_parallel.py.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -49,12 +50,20 @@ class Loop:
                 fix="call potential.requires_grad_(True), or fine-tune with a correction on top",
             )
         self.fabric, self.aim, self.config, self.folder = fabric, aim, config, folder
-        self.valid_records, cutoff = valid, potential.cutoff
-        self.train = Course(fabric, train, cutoff, aim, config)
-        self.valid = Course(fabric, valid, cutoff, aim, config)
+        self.train_records, self.valid_records = train, valid
         self.state = State(potential.to(fabric.device).train(), config)
         self.interruption, self._told_to_stop = Interruption(), False
         self.clock = self.saved = time.monotonic()
+
+    @cached_property
+    def train(self) -> Course:
+        """The steps to learn from; measured when first asked for, by all processes together."""
+        return Course(self.fabric, self.train_records, self.state.potential.cutoff, self.aim, self.config)
+
+    @cached_property
+    def valid(self) -> Course:
+        """The steps of an evaluation."""
+        return Course(self.fabric, self.valid_records, self.state.potential.cutoff, self.aim, self.config)
 
     # Life of a run
 
@@ -234,7 +243,7 @@ class Loop:
         if self.fabric.world_size > 1:
             vector = self.fabric.all_reduce(vector, reduce_op="sum")
         if norm is not None:
-            vector = torch.cat([vector, norm.detach().to(vector.dtype).reshape(1)])
+            vector = torch.cat([vector, norm.detach().to(vector).reshape(1)])
         self.state.counters.elapsed_s, told_to_stop, *rest = vector.tolist()
         self._told_to_stop = told_to_stop > 0
         return meters.named(rest), rest[-1] if norm is not None else 0.0
@@ -273,6 +282,8 @@ class Loop:
             )
 
     def _interrupted(self) -> RunError:
+        # Nobody leaves before the state is on disk: the end of one process may be the end of all.
+        self.fabric.barrier()
         by = self.interruption.signal or "a signal to another process"
         return RunError(
             "E-RUN-INTERRUPTED",

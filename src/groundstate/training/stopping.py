@@ -11,6 +11,8 @@ from groundstate.atoms import GroundstateError
 
 _TOLD_BY = ("SIGTERM", "SIGINT", "SIGUSR1")
 """What schedulers send before they kill (SLURM: --signal=USR1@90), and Ctrl-C; not every system has all of them."""
+INTERRUPTED = "E-RUN-INTERRUPTED"
+"""Code of an end that all processes agreed on."""
 _KEY = "first error"
 _EVERY_S = 0.5
 _LAST_WORDS_S = 3.0
@@ -68,7 +70,7 @@ class SharedFate:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._done.set()
-        if self._store is None or error is None:
+        if self._store is None or error is None or getattr(error, "code", "") == INTERRUPTED:
             return
         said = str(error) if isinstance(error, GroundstateError) else f"{type(error).__name__}: {error}"
         try:
