@@ -16,3 +16,10 @@ def records() -> list[Record]:
 def held_out() -> list[Record]:
     """8 frames to judge by."""
     return copper(8, seed=2)
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs write a stub for each picture: drawing takes a second, and test_pictures.py does it."""
+    for drawn in ("runs.parity", "report.learning_curve"):
+        monkeypatch.setattr(f"groundstate.training.{drawn}", lambda given: b"a picture")

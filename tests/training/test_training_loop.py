@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from groundstate.atoms import GroundstateError, find_neighbours
 from groundstate.data import Batch, Record
 from groundstate.potentials import Potential, checkpoint, evaluate
 from groundstate.training import Part, TrainConfig, train
@@ -48,6 +49,8 @@ def test_the_saved_model_is_the_best_average(tmp_path: Path, records: list[Recor
     assert result.best["forces_rmse"] == pytest.approx(result.after["forces"].rmse, rel=1e-6)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines == list(result.history)
+    for picture in ("learning_curve.png", "parity.png"):
+        assert (tmp_path / picture).exists()
 
 
 def test_average_of_weights() -> None:
@@ -130,6 +133,9 @@ class Distil:
     weights = {"teaching": 1.0}  # noqa: RUF012 — the protocol's mapping, never changed
     requires: frozenset[str] = frozenset()
 
+    def counts(self, record: Record) -> dict[str, int]:
+        return {"teaching": 1}
+
     def loss(self, potential: Potential, batch: Batch, *, differentiable: bool) -> dict[str, Part]:
         own = evaluate(potential, batch.system, ("energy",), differentiable=differentiable)["energy"]
         error = own - evaluate(lennard_jones(cutoff=CUTOFF), batch.system, ("energy",))["energy"]
@@ -143,3 +149,37 @@ def test_any_aim_can_be_trained_on(tmp_path: Path, records: list[Record], held_o
     first, last = result.history[0], result.history[-1]
     assert last["valid_teaching_rmse"] < 0.5 * first["valid_teaching_rmse"]
     assert result.after.rows == {}
+
+
+@pytest.mark.parametrize("options", [{"accumulate": 4}, {"workers": 0, "neighbour_cache_MB": 0}, {"workers": 3}])
+def test_how_a_step_is_computed_does_not_change_it(
+    tmp_path: Path, records: list[Record], held_out: list[Record], options: dict[str, int]
+) -> None:
+    config = replace(CONFIG, epochs=3, batch_size=7, missing="mask", weights={"energy": 1.0, "forces": 3.0})
+    # Labels are missing unevenly, so that means of pieces are not the mean of the whole.
+    holed = [replace(r, labels={"energy": r.labels["energy"]}) if i % 3 == 0 else r for i, r in enumerate(records)]
+    one, other = (
+        train(learner(dtype=torch.float64), holed, held_out, replace(config, **given), tmp_path / name)
+        for name, given in (("one", {}), ("other", options))
+    )
+    tolerance = 1e-9 if "accumulate" in options else 0.0
+    for mine, theirs in zip(one.history, other.history, strict=True):
+        assert {**theirs, "seconds": 0.0} == pytest.approx({**mine, "seconds": 0.0}, rel=tolerance, abs=tolerance)
+
+
+def test_steps_packed_by_edges(tmp_path: Path, records: list[Record], held_out: list[Record]) -> None:
+    result = train(learner(), records, held_out, replace(CONFIG, epochs=1, max_edges=1000), tmp_path)
+    edges = [find_neighbours(record.system, CUTOFF).n_edges for record in records]
+    assert sum(edges) / 1000 <= result.history[0]["step"] <= 1.5 * sum(edges) / 1000 + 1
+
+
+class Miscounting(Distil):
+    """Announces what it does not measure."""
+
+    def counts(self, record: Record) -> dict[str, int]:
+        return {"teaching": 2}
+
+
+def test_an_aim_that_miscounts_is_refused(tmp_path: Path, records: list[Record], held_out: list[Record]) -> None:
+    with pytest.raises(GroundstateError, match=r"E-AIM-COUNTS.*12 components of 'teaching' and measured 6"):
+        train(learner(), records, held_out, CONFIG, tmp_path, aim=Miscounting())

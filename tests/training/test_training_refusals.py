@@ -50,6 +50,7 @@ REFUSED: list[tuple[str, dict[str, Any], Change]] = [
     ("E-DATA-EMPTY", {}, lambda t, v: (t, [])),
     ("E-BATCH-LARGER", {"batch_size": 99}, lambda t, v: (t, v)),
     ("E-WEIGHT-QUANTITY", {"weights": {"charges": 1.0}}, lambda t, v: (t, v)),
+    ("E-WEIGHT-QUANTITY", {"weights": {"born_charges": 1.0}}, lambda t, v: (t, v)),
     ("E-STRESS-NON-PERIODIC", {"weights": STRESS}, lambda t, v: ([*t[1:], molecule(t[0])], v)),
     ("E-STRESS-NON-PERIODIC", {"weights": STRESS, "missing": "mask"}, lambda t, v: ([*t[1:], molecule(t[0])], v)),
     ("E-WEIGHT-WITHOUT-LABELS", {"missing": "mask"}, lambda t, v: ([without(r, "forces") for r in t], v)),

@@ -5,13 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from groundstate.atoms import RunError
 from groundstate.data import Record
 from groundstate.training import TrainConfig, TrainResult, train
+from groundstate.training.loop import Loop
 from groundstate.training.run_folder import RunFolder
 from training.specimens import learner
 
@@ -97,5 +101,33 @@ def test_kill_and_resume(tmp_path: Path, records: list[Record], held_out: list[R
     child.wait()
     assert not (folder / "model.safetensors").exists()
     resumed = train(learner(), records, held_out, CONFIG, folder)  # the dead process holds no lock
+    assert resumed.potential.fingerprint() == whole.potential.fingerprint()
+    assert same_numbers(resumed.history) == same_numbers(whole.history)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_told_to_end_keeps_its_state(
+    tmp_path: Path,
+    records: list[Record],
+    held_out: list[Record],
+    whole: TrainResult,
+    monkeypatch: pytest.MonkeyPatch,
+    sent: signal.Signals,
+) -> None:
+    step = Loop._step
+
+    def told(self: Loop, *given: Any) -> None:
+        if self.state.counters.step == 4:
+            os.kill(os.getpid(), sent)
+        step(self, *given)
+
+    monkeypatch.setattr(Loop, "_step", told)
+    before = signal.getsignal(sent)
+    config = replace(CONFIG, checkpoint_every_minutes=1e9)
+    with pytest.raises(RunError, match=rf"E-RUN-INTERRUPTED.*{sent.name}.*after step 5"):
+        train(learner(), records, held_out, config, tmp_path)
+    assert signal.getsignal(sent) == before
+    monkeypatch.undo()
+    resumed = train(learner(), records, held_out, CONFIG, tmp_path)
     assert resumed.potential.fingerprint() == whole.potential.fingerprint()
     assert same_numbers(resumed.history) == same_numbers(whole.history)

@@ -12,7 +12,7 @@ from groundstate.atoms.errors import (
     nearest,
 )
 from groundstate.atoms.geometry import Edges, Geometry
-from groundstate.atoms.neighbours import Graph, find_neighbours
+from groundstate.atoms.neighbours import Graph, count_edges, find_neighbours, join_graphs
 from groundstate.atoms.quantities import Quantity, quantities, quantity
 from groundstate.atoms.system import System
 from groundstate.atoms.theory import LevelOfTheory
@@ -38,7 +38,9 @@ __all__ = [
     "VerletList",
     "check",
     "check_moved",
+    "count_edges",
     "find_neighbours",
+    "join_graphs",
     "judge",
     "nearest",
     "quantities",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from groundstate.atoms.errors import OptionError
-from groundstate.atoms.neighbours import Graph, find_neighbours
+from groundstate.atoms.neighbours import Graph, find_neighbours, join_graphs
 from groundstate.atoms.system import System
 
 
@@ -54,7 +54,7 @@ class VerletList:
         if stale := self._stale(now):
             self._update(now, stale)
         if self._joined is None:
-            self._joined = _join([listed for listed in self._listed if listed is not None], now, self.reach)
+            self._joined = join_graphs([listed for listed in self._listed if listed is not None], now, self.reach)
         self._served = system
         return self._joined
 
@@ -107,18 +107,3 @@ class VerletList:
         fresh = set(stale)
         kept = self._reference
         self._reference = System.batch([system[s] if s in fresh else kept[s] for s in range(system.n_systems)])
-
-
-def _join(graphs: Sequence[Graph], system: System, cutoff: float) -> Graph:
-    """One graph of a batch from those of its structures; edges stay sorted by receiver."""
-    atom_offset, edge_offset = 0, 0
-    receivers, senders, pointers, reverse = [], [], [system.system_ptr.new_zeros(1)], []
-    for graph, n_atoms in zip(graphs, system.atoms_per_system.tolist(), strict=True):
-        receivers.append(graph.receivers + atom_offset)
-        senders.append(graph.senders + atom_offset)
-        pointers.append(graph.receiver_ptr[1:] + edge_offset)
-        reverse.append(graph.reverse + edge_offset)
-        atom_offset += n_atoms
-        edge_offset += graph.n_edges
-    shifts = torch.cat([graph.shifts for graph in graphs])
-    return Graph(torch.cat(receivers), torch.cat(senders), shifts, torch.cat(pointers), torch.cat(reverse), cutoff)

@@ -4,6 +4,7 @@ from groundstate.data.batch import Batch, atom_counts, batches, collate
 from groundstate.data.convert import from_ase, from_pymatgen, to_ase, to_pymatgen
 from groundstate.data.importing import Forecast, Progress, forecast, import_files, sources_in
 from groundstate.data.labeller import Labeller
+from groundstate.data.packing import Limits, Sizes, deal, pack
 from groundstate.data.readers import Dataset, iterate, read, record_from_ase
 from groundstate.data.record import LazyRecords, Provenance, Record, chosen
 from groundstate.data.reference_energies import (
@@ -29,10 +30,12 @@ __all__ = [
     "LabelRow",
     "Labeller",
     "LazyRecords",
+    "Limits",
     "Progress",
     "Provenance",
     "Record",
     "ReferenceFit",
+    "Sizes",
     "Statistics",
     "Store",
     "TheoryRule",
@@ -44,6 +47,7 @@ __all__ = [
     "chosen",
     "collate",
     "composition",
+    "deal",
     "elements_of",
     "fingerprint",
     "fingerprints",
@@ -58,6 +62,7 @@ __all__ = [
     "merge_stores",
     "named_theories",
     "open_store",
+    "pack",
     "read",
     "record_from_ase",
     "refuse_existing",

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from groundstate.atoms import OptionError, System, quantity
+from groundstate.atoms import Graph, System, quantity
+from groundstate.data.packing import Limits, Sizes, pack
 from groundstate.data.record import LazyRecords, Record
-
-_OPEN_BATCHES = 16
-"""Batches kept open while packing: enough to fill to a few per cent, few enough that batches stay random."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,12 +18,13 @@ class Batch:
     """Structures with their labels, concatenated.
 
     labels[q] carries the leading system axis, or the atom axis of the whole batch; where a structure has no label the
-    value is 0 and masks[q] is False for it.
+    value is 0 and masks[q] is False for it. graph: the neighbours, where they were found ahead.
     """
 
     system: System
     labels: dict[str, Tensor]
     masks: dict[str, Bool[Tensor, " system"]]
+    graph: Graph | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
@@ -32,6 +32,7 @@ class Batch:
             self.system.to(device),
             {name: value.to(device) for name, value in self.labels.items()},
             {name: mask.to(device) for name, mask in self.masks.items()},
+            None if self.graph is None else self.graph.to(device),
         )
 
 
@@ -80,47 +81,7 @@ def batches(
     epoch: int = 0,
     shuffle: bool = True,
 ) -> list[list[int]]:
-    """Indices of the records of each batch: every record once, the same for the same seed and epoch.
-
-    `max_atoms` packs structures so that a batch costs about the same whatever their sizes (a structure larger than that
-    is a batch of its own); `batch_size` takes a fixed number of structures. Exactly one of them is given.
-    """
-    limit = max_atoms if batch_size is None else batch_size
-    if (max_atoms is None) == (batch_size is None) or limit is None or limit < 1:
-        raise OptionError(
-            "E-BATCH-SIZE",
-            f"batches need one positive limit, got max_atoms={max_atoms}, batch_size={batch_size}",
-            fix="give max_atoms (atoms per batch) or batch_size (structures per batch)",
-        )
-    order = list(range(len(records)))
-    # One stream of random numbers per (seed, epoch): an epoch can be rebuilt without playing the earlier ones.
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    if shuffle:
-        order = torch.randperm(len(records), generator=generator).tolist()
-    if max_atoms is None:
-        return [order[start : start + limit] for start in range(0, len(order), limit)]
-    packed = _packed(order, atom_counts(records), limit, _OPEN_BATCHES if shuffle else 1)
-    if shuffle:
-        packed = [packed[i] for i in torch.randperm(len(packed), generator=generator).tolist()]
-    return packed
-
-
-def _packed(order: Sequence[int], costs: Sequence[int], limit: int, n_open: int) -> list[list[int]]:
-    """Best fit into a few open batches; the fullest is closed when nothing fits."""
-    closed: list[list[int]] = []
-    open_batches: list[list[int]] = []
-    loads: list[int] = []
-    for index in order:
-        fitting = [b for b, load in enumerate(loads) if load + costs[index] <= limit]
-        if fitting:
-            best = max(fitting, key=lambda b: loads[b])
-            open_batches[best].append(index)
-            loads[best] += costs[index]
-            continue
-        if len(open_batches) == n_open:
-            fullest = max(range(n_open), key=lambda b: loads[b])
-            closed.append(open_batches.pop(fullest))
-            loads.pop(fullest)
-        open_batches.append([index])
-        loads.append(costs[index])
-    return closed + open_batches
+    """`packing.pack` by structures or atoms alone, for which no neighbours need be counted."""
+    atoms = np.asarray(atom_counts(records), dtype=np.int64)
+    limits = Limits(batch_size=batch_size, max_atoms=max_atoms)
+    return pack(Sizes(atoms, np.zeros_like(atoms)), limits, seed=seed, epoch=epoch, shuffle=shuffle)

@@ -181,9 +181,12 @@ def _stress_partition(energy: Tensor, geometry: Geometry, system: System) -> Flo
 def _refuse_undefined(potential: Potential, system: System, wanted: frozenset[str]) -> None:
     for name in sorted(wanted - _DERIVED - potential.provides):
         raise _undefined(name, "this potential does not predict it", nearest(name, _DERIVED | potential.provides))
+    periods = system.pbc.sum(dim=1)
+    if "dipole" in wanted and bool((periods > 0).any()):
+        frame = int((periods > 0).nonzero()[0, 0])
+        raise _undefined("dipole", "the dipole of a periodic structure depends on where its cell begins", frame=frame)
     if not wanted & {"stress", "stresses"}:
         return
-    periods = system.pbc.sum(dim=1)
     if bool((periods == 0).any()):
         frame = int((periods == 0).nonzero()[0, 0])
         raise _undefined("stress", "a structure without periods has no volume to divide by", frame=frame)

@@ -31,8 +31,6 @@ _SAID = re.compile(
     re.IGNORECASE,
 )
 """torch (CPU, CUDA, HIP, MPS), C++, cuBLAS and warp, each in its own words."""
-Work = Callable[[System], object]
-"""What is done with a batch, and takes memory."""
 _RESET_PEAK = "5"
 """What Linux wants to hear in clear_refs to forget the highest resident size."""
 
@@ -134,14 +132,9 @@ def exhausted(n_atoms: int, error: BaseException) -> RunError:
 
 
 def measured(potential: Potential, system: System, want: Sequence[str]) -> Cost | None:
-    """What an evaluation takes, see `cost_of`."""
-    return cost_of(lambda batch: evaluate(potential, batch, want), system, potential.cutoff)
-
-
-def cost_of(work: Work, system: System, cutoff: float) -> Cost | None:
     """Bytes per atom and edge, from the growth of peak memory with the size of batches of pieces; `None` if unseen.
 
-    Pieces are of the largest structure and the densest, worked on in doubling numbers until the growth stands out. The
+    Pieces are of the largest structure and the densest, evaluated in doubling numbers until the growth stands out. The
     two costs are the non-negative least-squares solution.
     """
     from scipy.optimize import nnls
@@ -149,9 +142,9 @@ def cost_of(work: Work, system: System, cutoff: float) -> Cost | None:
     rows, most = [], 0
     for s in _chosen(system):
         piece = _piece(system[s])
-        graph = find_neighbours(piece, cutoff)
+        graph = find_neighbours(piece, potential.cutoff)
         try:
-            row = _growth(work, piece, graph.n_edges)
+            row = _growth(potential, piece, graph.n_edges, want)
         except Exception:  # noqa: BLE001 — whatever a piece provokes, the run itself will meet and name
             continue
         if row is None:
@@ -183,35 +176,38 @@ def _piece(single: System) -> System:
     return single.replace(system_ptr=ptr, moments=moments, **taken)
 
 
-def _growth(work: Work, piece: System, edges: int) -> tuple[int, int, int] | None:
+def _growth(potential: Potential, piece: System, edges: int, want: Sequence[str]) -> tuple[int, int, int] | None:
     """Atoms, edges and bytes by which twice as many copies exceed once as many.
 
     The last doubling counts: smaller batches may have lived in memory that was free inside the process already.
     """
-    copies, before = 1, _peak(work, piece)
+    copies, before = 1, _peak(potential, piece, want)
     while before is not None:
-        peak = _peak(work, System.batch([piece] * (2 * copies)))
-        if peak is None:
+        after = _peak(potential, System.batch([piece] * (2 * copies)), want)
+        if after is None:
             break
-        if peak - before >= RESOLUTION or 2 * copies * piece.n_atoms >= MOST_PROBED:
-            return copies * piece.n_atoms, copies * edges, max(peak - before, RESOLUTION)
-        copies, before = 2 * copies, peak
+        if after - before >= RESOLUTION or 2 * copies * piece.n_atoms >= MOST_PROBED:
+            return copies * piece.n_atoms, copies * edges, max(after - before, RESOLUTION)
+        copies, before = 2 * copies, after
     return None
 
 
-def _peak(work: Work, system: System) -> int | None:
-    """The highest memory during the work on one batch, bytes."""
-    if system.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(system.device)
-        work(system)
-        return int(torch.cuda.max_memory_allocated(system.device))
-    status = Path("/proc/self/status")
+def peak(device: torch.device, run: Callable[[], object]) -> int | None:
+    """The highest memory during a run, bytes, what was taken before included; `None` where the system does not tell."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        return int(torch.cuda.max_memory_allocated(device))
     try:
         Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
     except OSError:
         return None
-    work(system)
-    return _kilobytes(status, "VmHWM")
+    run()
+    return _kilobytes(Path("/proc/self/status"), "VmHWM")
+
+
+def _peak(potential: Potential, system: System, want: Sequence[str]) -> int | None:
+    return peak(system.device, lambda: evaluate(potential, system, want))
 
 
 def _kilobytes(path: Path, field: str) -> int | None:

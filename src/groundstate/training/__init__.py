@@ -2,6 +2,7 @@
 
 from groundstate.training.aims import Aim, FitLabels, Part
 from groundstate.training.config import TrainConfig
+from groundstate.training.distil import hessian_rows
 from groundstate.training.error_table import ErrorRow, ErrorTable, evaluate_errors
 from groundstate.training.finetune import finetune
 from groundstate.training.recipe import Recipe, load_recipe
@@ -20,6 +21,7 @@ __all__ = [
     "TrainResult",
     "evaluate_errors",
     "finetune",
+    "hessian_rows",
     "load_recipe",
     "mean_neighbours",
     "train",

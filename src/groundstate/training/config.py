@@ -8,7 +8,16 @@ from typing import Any
 from groundstate.atoms import OptionError, nearest, quantity
 
 MAY_CHANGE_ON_RESUME = frozenset(
-    {"time_limit_minutes", "checkpoint_every_minutes", "tensorboard", "accelerator", "devices"}
+    {
+        "time_limit_minutes",
+        "checkpoint_every_minutes",
+        "tensorboard",
+        "accelerator",
+        "devices",
+        "accumulate",
+        "workers",
+        "neighbour_cache_MB",
+    }
 )
 """Options that do not change what is learned from which batch; all others must be as they were when a run resumes."""
 
@@ -22,7 +31,11 @@ class TrainConfig:
     """Options of the training loop. Learning rate, batch, loss and weights were chosen on 50 validation frames of
     acetylacetone at 300 K, by the error that a few epochs of a small MACE reach.
 
-    batch_size   structures per step; `max_atoms`, where given, packs batches up to that many atoms instead
+    batch_size   structures per step, over all processes and pieces; in its place `max_atoms`, `max_edges` or both:
+                 as many structures as stay within them. Time and memory follow edges: ordered pairs within the cutoff
+    accumulate   pieces of a step that each process computes one after another: less memory, the same step
+    workers      threads that join structures and find neighbours of coming steps; 0 does it between steps
+    neighbour_cache_MB  kept neighbour lists, 11 bytes an edge; what does not fit is found again in every epoch
     weights      quantity → weight w in Σ_q w_q · mean ρ(error_q); extensive quantities count per atom; base units
     loss         ρ: "mse", or "huber" with corner `huber_delta` (in the quantity's unit) where labels have outliers
     missing      "refuse": every frame carries every weighted label; "mask": absent labels are left out of the means
@@ -33,12 +46,17 @@ class TrainConfig:
     gradient_clip  largest norm of the gradient; `None` for none
     patience     epochs without a better validation loss before stopping; `None` never stops early
     largest_offset  eV/atom; a mean error above it before training means that reference energies and labels disagree
-    devices      processes × accelerators of this machine; the losses do not depend on it beyond rounding
+    devices      processes × accelerators of this machine, where neither torchrun nor SLURM has started them; the losses
+                 do not depend on their number beyond rounding
     """
 
     epochs: int = 200
     batch_size: int = 4
     max_atoms: int | None = None
+    max_edges: int | None = None
+    accumulate: int = 1
+    workers: int = 1
+    neighbour_cache_MB: int = 1000
     weights: Mapping[str, float] = field(default_factory=_default_weights)
     loss: str = "mse"
     huber_delta: float = 0.01
@@ -79,16 +97,16 @@ class TrainConfig:
             value = str(getattr(self, name))
             if value not in known:
                 raise OptionError("E-OPTION-CHOICE", f"{name} cannot be '{value}'", fix=nearest(value, known))
-        for name in ("epochs", "batch_size", "plateau_patience", "devices"):
+        for name in ("epochs", "batch_size", "accumulate", "plateau_patience", "devices"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("huber_delta", "learning_rate", "largest_offset"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
-        for name in ("weight_decay", "warmup_epochs", "checkpoint_every_minutes"):
+        for name in ("weight_decay", "warmup_epochs", "checkpoint_every_minutes", "workers", "neighbour_cache_MB"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("final_learning_rate_fraction", "plateau_factor"):
             _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "in [0, 1)")
-        for name in ("max_atoms", "gradient_clip", "patience", "time_limit_minutes"):
+        for name in ("max_atoms", "max_edges", "gradient_clip", "patience", "time_limit_minutes"):
             value = getattr(self, name)
             _require(value is None or value > 0, name, value, "above 0, or left out")
 

@@ -10,7 +10,9 @@ from torch import Tensor
 from groundstate.atoms import DataError, quantity
 from groundstate.data import Batch, Record, batches, collate, composition
 from groundstate.potentials import Potential
-from groundstate.training.aims import errors
+from groundstate.training.aims import DIFFERENTIATED, compared, errors
+from groundstate.training.identity import theories_of
+from groundstate.training.theories import names_of, told_by_elements
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class ErrorTable:
                        at a fixed composition feel. Absent when no composition occurs twice.
     energy_relative    per atom, of energies measured from the frame of lowest labelled energy of each composition
     forces, stress, …  per component
+    energy @ PBE, …    the same over the frames of one level of theory, where there are several
     """
 
     frames: int
@@ -51,12 +54,16 @@ class ErrorTable:
         return cls(record["frames"], {name: ErrorRow(**row) for name, row in record["rows"].items()})
 
     def __str__(self) -> str:
-        lines = [f"{'quantity':<18}{'unit':>10}{'RMSE':>12}{'MAE':>12}{'mean':>12}{'count':>9}"]
+        lines = [f"{'quantity':<24}{'unit':>10}{'RMSE':>12}{'MAE':>12}{'mean':>12}{'count':>9}"]
         lines += [
-            f"{name:<18}{row.unit:>10}{row.rmse:>12.3g}{row.mae:>12.3g}{row.mean:>12.3g}{row.count:>9}"
+            f"{name:<24}{row.unit:>10}{row.rmse:>12.3g}{row.mae:>12.3g}{row.mean:>12.3g}{row.count:>9}"
             for name, row in self.rows.items()
         ]
         return "\n".join([*lines, f"{self.frames} frames"])
+
+
+ErrorsByRecord = Mapping[str, Mapping[int, Tensor]]
+"""Quantity → record → prediction − label of its components, extensive quantities per atom."""
 
 
 def evaluate_errors(potential: Potential, records: Sequence[Record], *, max_atoms: int = 512) -> ErrorTable:
@@ -65,7 +72,12 @@ def evaluate_errors(potential: Potential, records: Sequence[Record], *, max_atom
     Raises DataError when no frame carries such a label or when a prediction is not finite.
     Checked: tests/training/test_error_table.py
     """
-    given = {"energy", "forces", "stress"} | potential.provides
+    return table_of(errors_by_record(potential, records, max_atoms=max_atoms), records)
+
+
+def errors_by_record(potential: Potential, records: Sequence[Record], *, max_atoms: int = 512) -> ErrorsByRecord:
+    """What `evaluate_errors` makes a table of."""
+    given = DIFFERENTIATED | potential.provides
     names = tuple(sorted({name for record in records for name in record.labels} & given))
     if not names:
         raise DataError(
@@ -75,26 +87,63 @@ def evaluate_errors(potential: Potential, records: Sequence[Record], *, max_atom
             fix="name the keys of the labels when reading the file",
         )
     device = next((tensor.device for tensor in potential.state_dict().values()), torch.device("cpu"))
-    found: dict[str, list[Tensor]] = {name: [] for name in names}
-    formulas: list[str] = []
-    per_atom: list[Tensor] = []
+    columns: dict[str, dict[int, Tensor]] = {name: {} for name in names}
     for indices in batches(records, max_atoms=max_atoms, shuffle=False):
         batch: Batch = collate(records, indices).to(device)
         for name, values in errors(potential, batch, names).items():
             _refuse_not_finite(name, values, records, indices)
-            found[name].append(values.cpu())
-        for record in (records[i] for i in indices):
-            if "energy" in record.labels:
-                formulas.append(composition(record.system))
-                per_atom.append(record.labels["energy"].cpu() / record.n_atoms)
-    columns = {name: torch.cat(values) for name, values in found.items()}
-    rows: dict[str, ErrorRow] = {}
-    for name in names:
-        row = quantity(name)
-        rows[name] = _row(columns[name], row.unit + ("/atom" if row.extensive else ""))
-        if name == "energy":
-            rows.update(_within_compositions(formulas, torch.stack(per_atom), columns[name]))
+            labelled = [i for i in indices if name in records[i].labels]
+            pieces = values.cpu().split([records[i].labels[name].numel() for i in labelled])
+            columns[name].update(zip(labelled, pieces, strict=True))
+    return columns
+
+
+def table_of(columns: ErrorsByRecord, records: Sequence[Record]) -> ErrorTable:
+    """Errors over all records, and over those of each level of theory."""
+    rows = _rows(columns, records, range(len(records)), "")
+    levels = tuple(theories_of(records).values())
+    several = len(levels) > 1 and not told_by_elements(records)
+    for level, name in zip(levels, names_of(levels), strict=True) if several else ():
+        rows |= _rows(columns, records, [i for i, record in enumerate(records) if record.theory == level], f" @ {name}")
     return ErrorTable(len(records), rows)
+
+
+def panels_of(columns: ErrorsByRecord, records: Sequence[Record]) -> dict[str, tuple[Tensor, Tensor]]:
+    """(Labels, predictions) of every component, extensive quantities per atom, under name and unit."""
+    panels = {}
+    for name, by_record in columns.items():
+        row = quantity(name)
+        labels = [
+            compared(name, records[i].labels[name].to(torch.float64), records[i].system).reshape(-1)
+            / (records[i].n_atoms if row.extensive else 1)
+            for i in by_record
+        ]
+        if labels:
+            reference = torch.cat(labels)
+            unit = row.unit + ("/atom" if row.extensive else "")
+            panels[f"{name} ({unit})"] = reference, reference + torch.cat(list(by_record.values()))
+    return panels
+
+
+def _rows(
+    columns: ErrorsByRecord, records: Sequence[Record], members: Sequence[int], suffix: str
+) -> dict[str, ErrorRow]:
+    """Errors over some of the records; `columns` holds those of each quantity by record."""
+    rows: dict[str, ErrorRow] = {}
+    for name, by_record in columns.items():
+        chosen = [i for i in members if i in by_record]
+        if not chosen:
+            continue
+        row, values = quantity(name), torch.cat([by_record[i] for i in chosen])
+        rows[name + suffix] = _row(values, row.unit + ("/atom" if row.extensive else ""))
+        if name == "energy":
+            some = (records[i] for i in chosen)
+            formulas, per_atom = zip(
+                *((composition(r.system), r.labels["energy"].cpu() / r.n_atoms) for r in some), strict=True
+            )
+            within = _within_compositions(formulas, torch.stack(per_atom), values)
+            rows |= {label + suffix: errors_within for label, errors_within in within.items()}
+    return rows
 
 
 def _row(values: Tensor, unit: str) -> ErrorRow:

@@ -5,24 +5,29 @@ would have taken. Checked: tests/training/test_train.py, test_parallel.py.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from groundstate.atoms import OptionError, RunError
-from groundstate.data import Record, batches, collate
+from groundstate.data import Batch, Record
 from groundstate.equivariant.operators import derivatives
 from groundstate.potentials import Potential
-from groundstate.training.aims import Aim, Part
+from groundstate.training.aims import Aim
 from groundstate.training.config import TrainConfig
-from groundstate.training.error_table import ErrorTable, evaluate_errors
-from groundstate.training.metrics import no_sums, summarise
-from groundstate.training.optimise import learning_rate
+from groundstate.training.course import Course, Step
+from groundstate.training.error_table import ErrorsByRecord, ErrorTable, errors_by_record, table_of
+from groundstate.training.memory import refuse_too_large
+from groundstate.training.metrics import Meters, add_sums, no_sums, summarise
+from groundstate.training.optimise import TENSORS_PER_PARAMETER, learning_rate
 from groundstate.training.report import Report
 from groundstate.training.run_folder import RunFolder
 from groundstate.training.state import State, reduce_gradients
+from groundstate.training.stopping import Interruption
 
 
 class Loop:
@@ -45,9 +50,20 @@ class Loop:
                 fix="call potential.requires_grad_(True), or fine-tune with a correction on top",
             )
         self.fabric, self.aim, self.config, self.folder = fabric, aim, config, folder
-        self.train, self.valid = train, valid
+        self.train_records, self.valid_records = train, valid
         self.state = State(potential.to(fabric.device).train(), config)
+        self.interruption, self._told_to_stop = Interruption(), False
         self.clock = self.saved = time.monotonic()
+
+    @cached_property
+    def train(self) -> Course:
+        """The steps to learn from; measured when first asked for, by all processes together."""
+        return Course(self.fabric, self.train_records, self.state.potential.cutoff, self.aim, self.config)
+
+    @cached_property
+    def valid(self) -> Course:
+        """The steps of an evaluation."""
+        return Course(self.fabric, self.valid_records, self.state.potential.cutoff, self.aim, self.config)
 
     # Life of a run
 
@@ -76,7 +92,8 @@ class Loop:
         if self.state.counters.before is not None:
             return
         table = self.errors()
-        offset = table["energy"].mean if "energy" in table.rows and "energy" in self.aim.requires else 0.0
+        energies = [row for name, row in table.rows.items() if name == "energy" or name.startswith("energy @ ")]
+        offset = max((row.mean for row in energies if "energy" in self.aim.requires), key=abs, default=0.0)
         if abs(offset) > self.config.largest_offset:
             raise RunError(
                 "E-REFERENCE-MISMATCH",
@@ -88,78 +105,110 @@ class Loop:
 
     def errors(self) -> ErrorTable:
         """Errors on the validation frames as the weights now are; no rows for an aim that reads no labels."""
-        if not self.aim.requires:
-            return ErrorTable(len(self.valid), {})
-        return evaluate_errors(self.state.potential, self.valid)
+        return table_of(self.errors_by_record(), self.valid_records)
+
+    def errors_by_record(self) -> ErrorsByRecord:
+        """Those of every validation frame."""
+        return errors_by_record(self.state.potential, self.valid_records) if self.aim.requires else {}
 
     def fit(self, report: Report) -> None:
         """Epochs until they are done, validation stops improving, or time is up."""
         counters = self.state.counters
-        while not self.stopped:
-            plan = self._plan(self.train, counters.epoch, shuffle=True)
-            if counters.batch == 0:
-                counters.sums = no_sums(self.aim.weights)
-            while counters.batch < len(plan):
-                self._step(plan[counters.batch], len(plan))
-                counters.batch += 1
-                report.step(counters.epoch + counters.batch / len(plan))
-                if self._out_of_time():
-                    break
-                if time.monotonic() - self.saved >= 60 * self.config.checkpoint_every_minutes:
-                    self._save()
-            epoch = counters.epoch + counters.batch / len(plan)
-            if counters.batch == len(plan):
-                counters.epoch, counters.batch = counters.epoch + 1, 0
-            line = self._evaluate(epoch)
-            if self.fabric.is_global_zero:
-                report.evaluation(line)
-            self._save()
+        report.note(self._forecast())
+        with self.interruption, closing(self.train.ready(self._steps_to_come())) as steps:
+            while not self.stopped:
+                if counters.batch == 0:
+                    counters.sums = no_sums(self.aim.weights)
+                epoch = self._until_evaluation(steps, report)
+                self._evaluate(epoch)
+                if self.fabric.is_global_zero:
+                    report.evaluation(counters.history)
+                self._save()
+                if self._told_to_stop and not self.stopped:
+                    raise self._interrupted()
 
     # Pieces
 
-    def _step(self, indices: Sequence[int], n_batches: int) -> None:
-        counters, config, state = self.state.counters, self.config, self.state
-        parts = self._measure(self.train, indices, differentiable=True)
-        sums = self._over_processes(_as_sums(parts, self.aim))
-        loss = summarise(sums, self.aim.weights)["loss"]
-        self._refuse_hopeless(loss, indices)
-        state.optimiser.zero_grad(set_to_none=True)
-        terms = [self.aim.weights[n] * part.loss / sums[n][-1] for n, part in parts.items() if part.count > 0]
-        parameters = list(state.trained.values())
-        if terms and torch.stack(terms).requires_grad:
+    def _forecast(self) -> str:
+        """What memory the run will take; refused here when it is more than there is."""
+        held = sum(parameter.numel() * parameter.element_size() for parameter in self.state.trained.values())
+        largest = self.train.largest_piece(self.config.epochs)
+        taken = held * TENSORS_PER_PARAMETER
+        return refuse_too_large(self._probe, largest, self.train.sizes.cost, self.fabric.device, state_bytes=taken)
+
+    def _probe(self, indices: Sequence[int]) -> None:
+        """A piece as in a step, gradients included, that leaves no trace."""
+        batch = self.train.batch(indices).to(self.fabric.device)
+        parts = self.aim.loss(self.state.potential, batch, differentiable=True)
+        self._backward([part.loss for part in parts.values() if part.count > 0])
+        self.state.optimiser.zero_grad(set_to_none=True)
+
+    def _backward(self, terms: Sequence[Tensor]) -> None:
+        if terms and torch.stack(list(terms)).requires_grad:
             with derivatives("parameters"):
-                torch.stack(terms).sum().backward(inputs=parameters)
+                torch.stack(list(terms)).sum().backward(inputs=list(self.state.trained.values()))
+
+    def _steps_to_come(self) -> Iterator[Step]:
+        first = self.state.counters.batch
+        for epoch in range(self.state.counters.epoch, self.config.epochs):
+            yield from self.train.steps(self.train.epoch(epoch), first)
+            first = 0
+
+    def _until_evaluation(self, steps: Iterator[tuple[Step, list[Batch]]], report: Report) -> float:
+        """Steps to the end of the epoch or of the time; gives the epochs done, with their fraction."""
+        counters = self.state.counters
+        for step, pieces in steps:
+            self._step(step, pieces)
+            counters.batch = step.number + 1
+            report.step(counters.epoch + counters.batch / step.of, len(step.indices))
+            if counters.batch == step.of:
+                counters.epoch, counters.batch = counters.epoch + 1, 0
+                return float(counters.epoch)
+            if self._out_of_time():
+                return counters.epoch + counters.batch / step.of
+            if self._told_to_stop:
+                self._save()
+                raise self._interrupted()
+            if time.monotonic() - self.saved >= 60 * self.config.checkpoint_every_minutes:
+                self._save()
+        raise AssertionError("an epoch without an end")
+
+    def _step(self, step: Step, pieces: Sequence[Batch]) -> None:
+        counters, config, state = self.state.counters, self.config, self.state
+        expected = self.train.counts(step.indices)
+        state.optimiser.zero_grad(set_to_none=True)
+        parameters = list(state.trained.values())
+        meters = Meters(self.aim.weights, self.fabric.device)
+        for piece in pieces:
+            parts = self.aim.loss(state.potential, piece.to(self.fabric.device), differentiable=True)
+            self._backward([self.aim.weights[n] * p.loss / expected[n] for n, p in parts.items() if p.count > 0])
+            meters.add(parts)
         if self.fabric.world_size > 1:
             reduce_gradients(parameters, lambda vector: self.fabric.all_reduce(vector, reduce_op="sum"))
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip or float("inf"))
-        self._refuse_hopeless(loss + float(norm), indices)
-        progress = (counters.epoch + counters.batch / n_batches) / config.epochs
+        sums, size = self._over_processes(meters, norm)
+        self._refuse_hopeless(summarise(sums, self.aim.weights)["loss"], size, step.indices)
+        self._refuse_other_counts(sums, expected)
+        progress = (counters.epoch + step.number / step.of) / config.epochs
         if config.time_limit_minutes is not None:
             progress = max(progress, counters.elapsed_s / (60 * config.time_limit_minutes))
-        counters.rate = learning_rate(config, counters.step, n_batches, progress, counters.reductions)
+        counters.rate = learning_rate(config, counters.step, step.of, progress, counters.reductions)
         for group in state.optimiser.param_groups:
             group["lr"] = counters.rate
         state.optimiser.step()
         state.average.update(counters.step)
         counters.step += 1
-        for name, measured in sums.items():
-            counters.sums[name] = [a + b for a, b in zip(counters.sums[name], measured, strict=True)]
+        counters.sums = add_sums(counters.sums, sums)
 
-    def _measure(self, records: Sequence[Record], indices: Sequence[int], *, differentiable: bool) -> dict[str, Part]:
-        mine = indices[self.fabric.global_rank :: self.fabric.world_size]
-        if not mine:
-            return {}
-        batch = collate(records, mine).to(self.fabric.device)
-        return self.aim.loss(self.state.potential, batch, differentiable=differentiable)
-
-    def _evaluate(self, epoch: float) -> dict[str, Any]:
-        """Validation with averaged weights; updates what depends on it."""
-        counters, sums = self.state.counters, no_sums(self.aim.weights)
+    def _evaluate(self, epoch: float) -> None:
+        """Validation with averaged weights; a line of the history, and what depends on it."""
+        counters, meters = self.state.counters, Meters(self.aim.weights, self.fabric.device)
         with self.state.average.applied():
-            for indices in self._plan(self.valid, 0, shuffle=False):
-                measured = _as_sums(self._measure(self.valid, indices, differentiable=False), self.aim)
-                sums = {n: [a + b for a, b in zip(sums[n], measured[n], strict=True)] for n in sums}
-        sums = self._over_processes(sums)
+            for _, pieces in self.valid.ready(self.valid.steps(self.valid.once())):
+                for piece in pieces:
+                    batch = piece.to(self.fabric.device)
+                    meters.add(self.aim.loss(self.state.potential, batch, differentiable=False))
+        sums, _ = self._over_processes(meters)
         valid = summarise(sums, self.aim.weights)
         if not valid["loss"] < float("inf"):
             raise self._diverged("on the validation frames", "")
@@ -180,26 +229,24 @@ class Loop:
             **{f"valid_{name}": value for name, value in valid.items()},
         }
         counters.history.append(line)
-        return line
 
-    def _plan(self, records: Sequence[Record], epoch: int, *, shuffle: bool) -> list[list[int]]:
-        size = {"batch_size": self.config.batch_size}
-        if self.config.max_atoms is not None:
-            size = {"max_atoms": self.config.max_atoms}
-        return batches(records, seed=self.config.seed, epoch=epoch, shuffle=shuffle, **size)
+    def _over_processes(self, meters: Meters, norm: Tensor | None = None) -> tuple[dict[str, list[float]], float]:
+        """Sums added over processes, and the norm.
 
-    def _over_processes(self, sums: dict[str, list[float]]) -> dict[str, list[float]]:
-        """Sums added over processes; all take the clock of the first, so that all decide alike."""
-        self.state.counters.elapsed_s = time.monotonic() - self.clock
-        if self.fabric.world_size == 1:
-            return sums
-        clock = self.state.counters.elapsed_s if self.fabric.is_global_zero else 0.0
-        flat = [clock, *(value for values in sums.values() for value in values)]
-        vector = torch.tensor(flat, dtype=torch.float64, device=self.fabric.device)
-        added: Tensor = self.fabric.all_reduce(vector, reduce_op="sum")
-        self.state.counters.elapsed_s, *rest = added.tolist()
-        values = iter(rest)
-        return {name: [next(values) for _ in measured] for name, measured in sums.items()}
+        All take the clock of the first, and all are told to stop when one is, so that all decide alike.
+        The one place of a step where the device is waited for.
+        """
+        elapsed = time.monotonic() - self.clock
+        clock, told = elapsed if self.fabric.is_global_zero else 0.0, bool(self.interruption.signal)
+        local = torch.tensor([clock, told, *meters.counts], dtype=torch.float64)
+        vector = torch.cat([local.to(self.fabric.device), meters.sums.reshape(-1)])
+        if self.fabric.world_size > 1:
+            vector = self.fabric.all_reduce(vector, reduce_op="sum")
+        if norm is not None:
+            vector = torch.cat([vector, norm.detach().to(vector).reshape(1)])
+        self.state.counters.elapsed_s, told_to_stop, *rest = vector.tolist()
+        self._told_to_stop = told_to_stop > 0
+        return meters.named(rest), rest[-1] if norm is not None else 0.0
 
     def _out_of_time(self) -> bool:
         limit = self.config.time_limit_minutes
@@ -210,9 +257,20 @@ class Loop:
         if self.fabric.is_global_zero:
             self.folder.save_checkpoint(self.state.counters.step, self.state.tensors(), self.state.document())
 
-    def _refuse_hopeless(self, loss: float, indices: Sequence[int]) -> None:
+    def _refuse_other_counts(self, sums: Mapping[str, list[float]], expected: Mapping[str, int]) -> None:
+        wrong = [name for name, meters in sums.items() if meters[-1] != expected[name]]
+        if wrong:
+            name = wrong[0]
+            raise RunError(
+                "E-AIM-COUNTS",
+                f"the aim announced {expected[name]} components of '{name}' and measured {sums[name][-1]:.0f}",
+                why="losses are divided by what was announced, so the step would have another size than asked",
+                fix="let `counts` of the aim say for each record what `loss` will find in it",
+            )
+
+    def _refuse_hopeless(self, loss: float, norm: float, indices: Sequence[int]) -> None:
         first = self.state.counters.step == 0
-        if not abs(loss) < float("inf"):
+        if not abs(loss) + norm < float("inf"):
             frames = ", ".join(str(i) for i in indices[:16])
             raise self._diverged("at the first step" if first else "", f" (training frames {frames})")
         if first and loss == 0.0:
@@ -223,6 +281,17 @@ class Loop:
                 fix="check which keys the labels were read from",
             )
 
+    def _interrupted(self) -> RunError:
+        # Nobody leaves before the state is on disk: the end of one process may be the end of all.
+        self.fabric.barrier()
+        by = self.interruption.signal or "a signal to another process"
+        return RunError(
+            "E-RUN-INTERRUPTED",
+            f"the run was told to stop by {by}; its state after step {self.state.counters.step} is kept",
+            file=str(self.folder.path),
+            fix="the same call on the same folder goes on from there",
+        )
+
     def _diverged(self, when: str, frames: str) -> RunError:
         kept = self.state.counters.history
         return RunError(
@@ -232,10 +301,3 @@ class Loop:
             why=f"the last checkpoint is intact ({len(kept)} evaluations)" if kept else "nothing was learned",
             fix="look at those frames; lower learning_rate or gradient_clip, and start in another folder",
         )
-
-
-def _as_sums(parts: Mapping[str, Part], aim: Aim) -> dict[str, list[float]]:
-    sums = no_sums(aim.weights)
-    for name, part in parts.items():
-        sums[name] = [float(part.loss.detach()), float(part.squares), float(part.absolutes), float(part.count)]
-    return sums

@@ -1,85 +1,93 @@
-"""How much memory the largest batch of a run will take, told before its first step.
+"""How much memory the largest piece of a run will take, told before the run starts."""
 
-A step holds what its two derivatives need, several times what an evaluation holds, so it is a step that is probed: on
-pieces of the largest and the densest of some structures, as `simulation.memory` does. Checked:
-tests/training/test_training_memory.py
-"""
-
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
-from groundstate.atoms import RunError, System, quantity
-from groundstate.data import Batch, Record, atom_counts, chosen
-from groundstate.equivariant.operators import derivatives
-from groundstate.potentials import Potential
-from groundstate.simulation.memory import PLENTY, SHARE, available, cost_of
-from groundstate.training.aims import Aim
-from groundstate.training.config import TrainConfig
+from groundstate.atoms import RunError
+from groundstate.simulation.memory import RESOLUTION, available, peak, ran_out
 
-PLENTY_TO_TRAIN = 8 * PLENTY
-"""Bytes per atom that a step of no known model takes: where there is as much, nothing is probed."""
-_PROBED = 20
-"""Structures among which the largest and the densest are looked for, evenly spaced by size."""
-
-
-def largest_batch(records: Sequence[Record], config: TrainConfig) -> int:
-    """Atoms of the largest batch that a shuffle can make."""
-    counts = np.asarray(atom_counts(records))
-    if config.max_atoms is not None:
-        return max(config.max_atoms, int(counts.max()))
-    size = min(config.batch_size, len(counts))
-    return int(np.partition(counts, len(counts) - size)[-size:].sum())
+_SHARE = 0.9
+"""Of the free memory; the rest is for what fragmentation and other programs take."""
+_PLENTY = 1 << 19
+"""Bytes per unit of cost that no known model takes: where there is as much, nothing is measured."""
+_PROBES = (1 / 8, 1 / 4)
+"""Of the largest piece, by cost: the line through both gives what the whole takes."""
 
 
 def refuse_too_large(
-    potential: Potential, aim: Aim, records: Sequence[Record], config: TrainConfig, device: torch.device
+    learn: Callable[[Sequence[int]], None],
+    piece: Sequence[int],
+    cost: np.ndarray,
+    device: torch.device,
+    *,
+    state_bytes: int,
 ) -> str:
-    """One line on the memory the run needs; RunError E-MEMORY-FORECAST where its largest batch will not fit.
+    """What memory the run needs, for people; RunError E-MEMORY-FORECAST where that is more than there is.
 
-    Nothing is refused where the system does not tell its memory, or the probe sees nothing.
+    learn        computes a piece with its gradients, as a step would, and changes nothing
+    piece        the records of the largest piece of this process; cost of every record, in edges
+    state_bytes  what the optimiser will hold beside the weights, not yet taken
+    A piece is proportional to its cost, so small parts of it are measured. Nothing is measured where memory is plenty.
+    Checked: tests/training/test_memory.py
     """
-    free, atoms = available(device), largest_batch(records, config)
-    if free is None or not aim.requires:
-        return f"largest batch: {atoms} atoms; memory unknown"
-    have = f"{free / 1e9:.3g} GB available"
-    if PLENTY_TO_TRAIN * atoms <= free:
-        return f"largest batch: {atoms} atoms; {have}, enough whatever the model"
-    order = np.argsort(atom_counts(records), kind="stable")
-    some = order[np.linspace(0, len(order) - 1, min(_PROBED, len(order))).astype(int)]
-    system = System.batch([_bare(record.system) for record in chosen(records, some.tolist())]).to(device)
-    cost = cost_of(lambda batch: _step(potential, aim, batch), system, potential.cutoff)
-    if cost is None:
-        return f"largest batch: {atoms} atoms; {have}; memory could not be probed"
-    fits = int(SHARE * free / cost.of_an_atom)
-    told = f"largest batch: {atoms} atoms of {cost.of_an_atom / 1e6:.2g} MB each; {have}"
-    if atoms > fits:
-        raise RunError(
-            "E-MEMORY-FORECAST",
-            f"the largest batch has {atoms} atoms and memory is there for {fits} ({told})",
-            why="the run would end out of memory when that batch comes",
-            fix=f"set max_atoms to at most {fits}, which packs structures by their size, or a smaller batch_size",
-        )
-    return told
+    free, total = available(device), int(cost[list(piece)].sum())
+    if free is None:
+        return "memory unknown on this system"
+    if _PLENTY * total + state_bytes <= free:
+        return f"{_told(free)} free, plenty for {total} edges at once"
+    try:
+        each = _bytes_per_cost(learn, piece, cost, device)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        raise _too_large(float("inf"), free, len(piece), "a quarter of it ran out of memory already") from error
+    if each is None:
+        return "memory cannot be measured on this system"
+    needed = each * total + state_bytes
+    if needed > _SHARE * free:
+        raise _too_large(needed, free, len(piece), f"{each / 1e3:.3g} kB for each of {total} edges")
+    return f"up to {_told(needed)} of {_told(free)} free will be taken, {each / 1e3:.3g} kB an edge"
 
 
-def _bare(system: System) -> System:
-    """Without what is given for some structures and not for others; it costs no memory."""
-    return system.replace(moments=None, field=None, electrode_potential=None)
+def _bytes_per_cost(
+    learn: Callable[[Sequence[int]], None], piece: Sequence[int], cost: np.ndarray, device: torch.device
+) -> float | None:
+    """From how the peak grows between parts of a piece; what the process holds anyway is in both."""
+    cheapest_first = sorted(piece, key=lambda i: int(cost[i]))
+    sums = np.cumsum(cost[cheapest_first])
+    ends = [int(np.searchsorted(sums, share * sums[-1])) + 1 for share in _PROBES]
+    points = []
+    for end in dict.fromkeys((0, *ends)):
+        measured = peak(device, partial(learn, cheapest_first[:end]) if end else _rest)
+        if measured is None:
+            return None
+        points.append((float(sums[end - 1]) if end else 0.0, measured))
+    (less, low), (more, high) = points[-2:]
+    return max(high - low, RESOLUTION) / (more - less)
 
 
-def _step(potential: Potential, aim: Aim, system: System) -> None:
-    """Loss and gradients for labels of zero; the gradients are thrown away."""
-    labels = {}
-    for name in sorted(aim.requires):
-        row = quantity(name)
-        rows = system.n_atoms if row.per == "atom" else system.n_systems
-        labels[name] = torch.zeros((rows, *row.shape), dtype=torch.float64, device=system.device)
-    masks = {name: torch.ones(system.n_systems, dtype=torch.bool, device=system.device) for name in labels}
-    parts = aim.loss(potential, Batch(system, labels, masks), differentiable=True)
-    total = torch.stack([part.loss for part in parts.values()]).sum()
-    parameters = [parameter for parameter in potential.parameters() if parameter.requires_grad]
-    if total.requires_grad:
-        with derivatives("parameters"):
-            torch.autograd.grad(total, parameters, allow_unused=True)
+def _rest() -> None:
+    """What the process holds anyway."""
+
+
+def _too_large(needed: float, free: int, members: int, why: str) -> RunError:
+    pieces = math.ceil(needed / (_SHARE * free)) if math.isfinite(needed) else 8
+    smaller = (
+        f"set accumulate {pieces} times as high: the same step in smaller pieces"
+        if members > 1
+        else "leave out the largest structure"
+    )
+    return RunError(
+        "E-MEMORY-FORECAST",
+        f"a step takes up to {_told(needed)} of memory and {_told(free)} are free ({why})",
+        why="the run would end out of memory after it has begun",
+        fix=f"{smaller}; else smaller batches, a smaller model, or more devices",
+    )
+
+
+def _told(size: float | int) -> str:
+    return f"{size / 1e9:.3g} GB" if math.isfinite(size) else "too much"

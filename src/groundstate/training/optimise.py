@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from groundstate.training.config import TrainConfig
 
+TENSORS_PER_PARAMETER = 5
+"""Of its size, held through a run beside a parameter: gradient, three moments of AMSGrad, and a copy in evaluations."""
+
 
 def make_optimiser(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
     """Adam or AdamW with AMSGrad (Reddi, Kale, Kumar, ICLR 2018)."""

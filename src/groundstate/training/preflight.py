@@ -1,7 +1,6 @@
 """Contradictions between data, model and options, refused before anything is computed."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
@@ -9,7 +8,6 @@ from groundstate.atoms import (
     DataError,
     Graph,
     GroundstateError,
-    LevelOfTheory,
     OptionError,
     System,
     check,
@@ -18,11 +16,10 @@ from groundstate.atoms import (
 )
 from groundstate.data import LazyRecords, Record, check_elements, check_leaks
 from groundstate.potentials import Potential
-from groundstate.training.aims import Aim
+from groundstate.training.aims import DIFFERENTIATED, Aim
 from groundstate.training.config import TrainConfig
 from groundstate.training.identity import theories_of
-
-_DIFFERENTIATED = frozenset({"energy", "forces", "stress"})
+from groundstate.training.theories import told_by_elements
 
 
 def refuse_contradictions(
@@ -35,8 +32,11 @@ def refuse_contradictions(
     check_leaks(train, valid)
     for role, records in (("training", train), ("validation", valid)):
         _stress_is_defined(role, records, aim, config)
+        _dipole_is_defined(role, records, aim)
         _labels(role, records, aim, config)
         _structures(records, potential)
+    for records in (train, valid):
+        _levels(records, potential)
     _one_theory(train, valid, potential)
 
 
@@ -49,7 +49,7 @@ def _amounts(train: Sequence[Record], valid: Sequence[Record], config: TrainConf
                 why="without them a run can be neither made nor judged",
                 fix="check the file, the filter or the fraction of the split",
             )
-    if config.max_atoms is None and config.batch_size > len(train):
+    if config.max_atoms is None and config.max_edges is None and config.batch_size > len(train):
         raise OptionError(
             "E-BATCH-LARGER",
             f"batch_size is {config.batch_size} and there are {len(train)} training frames",
@@ -59,11 +59,11 @@ def _amounts(train: Sequence[Record], valid: Sequence[Record], config: TrainConf
 
 
 def _quantities(potential: Potential, aim: Aim) -> None:
-    for name in sorted(aim.requires - _DIFFERENTIATED - potential.provides):
+    for name in sorted(aim.requires - DIFFERENTIATED - potential.provides):
         raise OptionError(
             "E-WEIGHT-QUANTITY",
             f"the loss asks for '{name}', which this model does not predict",
-            fix=nearest(name, _DIFFERENTIATED | potential.provides),
+            fix=nearest(name, DIFFERENTIATED | potential.provides),
         )
 
 
@@ -103,6 +103,19 @@ def _stress_is_defined(role: str, records: Sequence[Record], aim: Aim, config: T
         )
 
 
+def _dipole_is_defined(role: str, records: Sequence[Record], aim: Aim) -> None:
+    if "dipole" not in aim.requires:
+        return
+    bad = [i for i, record in enumerate(records) if "dipole" in record.labels and bool(record.system.pbc.any())]
+    if bad:
+        raise OptionError(
+            "E-DIPOLE-PERIODIC",
+            f"dipole has a weight but {_frames(role, records, bad)} are periodic and have its label",
+            why="the dipole of a periodic structure depends on where its cell begins",
+            fix="drop those labels",
+        )
+
+
 def _labels(role: str, records: Sequence[Record], aim: Aim, config: TrainConfig) -> None:
     for name in sorted(aim.requires):
         absent = [i for i, r in enumerate(records) if name not in r.labels]
@@ -134,7 +147,7 @@ def _one_theory(train: Sequence[Record], valid: Sequence[Record], potential: Pot
     theories = theories_of(train) | theories_of(valid)
     if len(theories) < 2 or potential.domain.theories > 1:
         return
-    if len({replace(level, hubbard_u=()) for level in theories.values()}) == 1 and _told_by_elements(train, valid):
+    if told_by_elements(train, valid):
         return
     raise DataError(
         "E-THEORY-MIXED",
@@ -144,15 +157,23 @@ def _one_theory(train: Sequence[Record], valid: Sequence[Record], potential: Pot
     )
 
 
-def _told_by_elements(*sets: Sequence[Record]) -> bool:
-    """Whether frames of the same elements have the same level: then a Hubbard U is part of what a structure is."""
-    known: dict[frozenset[int], LevelOfTheory | None] = {}
-    for records in sets:
-        for record in records:
-            elements = frozenset(record.system.numbers.tolist())
-            if known.setdefault(elements, record.theory) != record.theory:
-                return False
-    return True
+def _levels(records: Sequence[Record], potential: Potential) -> None:
+    """A frame of a level that the model names must ask for the read-out of that level."""
+    named = {level: i for i, level in enumerate(potential.theories)} if potential.domain.theories > 1 else {}
+    for index, record in enumerate(records):
+        asked = 0 if record.system.theory is None else int(record.system.theory[0])
+        own = asked if record.theory is None else named.get(record.theory, asked)
+        if own != asked:
+            source = record.provenance
+            raise DataError(
+                "E-THEORY-HEAD",
+                f"the frame's labels are {potential.theories[own].label} and it asks for read-out {asked}, which is"
+                f" {potential.theories[asked].label}",
+                why="one level would be learned under the name of another",
+                fix=f"give its system theory={own}",
+                file=source.file,
+                frame=index if source.frame is None else source.frame,
+            )
 
 
 def _frames(role: str, records: Sequence[Record], indices: Sequence[int]) -> str:

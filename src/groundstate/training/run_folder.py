@@ -3,6 +3,7 @@
 run.json              the resolved options and data this folder belongs to
 checkpoint-….safetensors  tensors, with the rest of the state as JSON in its header; `latest` names the good one
 metrics.jsonl         one line per evaluation
+learning_curve.png    the same as curves, while the run goes; parity.png of a finished one
 model.safetensors     the model of a finished run; result.json beside it
 """
 
@@ -64,7 +65,15 @@ class RunFolder:
     def _files(self) -> list[Path]:
         if not self.path.is_dir():
             return []
-        names = ["run.json", "latest", "result.json", "metrics.jsonl", "model.safetensors"]
+        names = [
+            "run.json",
+            "latest",
+            "result.json",
+            "metrics.jsonl",
+            "model.safetensors",
+            "learning_curve.png",
+            "parity.png",
+        ]
         return [f for n in names if (f := self.path / n).exists()] + sorted(self.path.glob("checkpoint-*.safetensors"))
 
     def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:

@@ -13,15 +13,16 @@ from groundstate.potentials import Potential
 from groundstate.potentials.checkpoint import save
 from groundstate.training.aims import Aim, FitLabels
 from groundstate.training.config import TrainConfig
-from groundstate.training.error_table import ErrorTable
+from groundstate.training.error_table import ErrorTable, panels_of, table_of
 from groundstate.training.identity import data_hash, theories_of
 from groundstate.training.loop import Loop
-from groundstate.training.memory import refuse_too_large
 from groundstate.training.parallel import start_fabric
+from groundstate.training.pictures import parity
 from groundstate.training.preflight import refuse_contradictions
 from groundstate.training.report import Report
 from groundstate.training.result import TrainResult
 from groundstate.training.run_folder import RunFolder
+from groundstate.training.stopping import SharedFate
 
 
 def train(
@@ -59,7 +60,7 @@ def train(
         "data": {"train": data_hash(train_records), "valid": data_hash(valid_records)},
         "potential": potential.fingerprint(),
     }
-    with _claimed(fabric, folder, identity, overwrite):
+    with SharedFate(fabric), _claimed(fabric, folder, identity, overwrite):
         loop = Loop(fabric, potential, aim, config, folder, train_records, valid_records)
         loop.resume()
         written = folder.read_json("result.json") is not None
@@ -69,11 +70,9 @@ def train(
             logged = config.tensorboard and fabric.is_global_zero
             shown = progress and fabric.is_global_zero
             start = loop.state.counters.epoch
-            told = refuse_too_large(loop.state.potential, aim, train_records, config, fabric.device)
             with Report(folder, epochs=config.epochs, start=start, progress=shown, tensorboard=logged) as report:
-                report.note(told)
                 loop.fit(report)
-        result = _result(loop, assemble or (lambda trained: trained))
+        result = _result(loop, assemble or (lambda trained: trained), draw=fabric.is_global_zero and not written)
         if fabric.is_global_zero and not written:
             theories = [theory.as_dict() for theory in theories_of(train_records).values()]
             story = {**identity, **(notes or {}), "theories": theories, "result": result.as_dict()}
@@ -84,12 +83,15 @@ def train(
         return result
 
 
-def _result(loop: Loop, assemble: Callable[[Potential], Potential]) -> TrainResult:
+def _result(loop: Loop, assemble: Callable[[Potential], Potential], *, draw: bool) -> TrainResult:
     """The best averaged weights, and what they are worth."""
     counters = loop.state.counters
     loop.state.use_best()
     loop.state.potential.eval()
-    after = loop.errors()
+    columns = loop.errors_by_record()
+    after = table_of(columns, loop.valid_records)
+    if draw and columns:
+        loop.folder.write("parity.png", parity(panels_of(columns, loop.valid_records)))
     return TrainResult(
         path=loop.folder.model,
         potential=assemble(loop.state.potential),

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import torch
 
-from groundstate.atoms import find_neighbours
-from groundstate.atoms.elements import symbols
-from groundstate.data import Record, atom_counts, chosen, elements_of, fit_reference_energies
+from groundstate.atoms import LevelOfTheory, find_neighbours
+from groundstate.data import Record, atom_counts, chosen
 from groundstate.potentials import Model
 from groundstate.potentials.mace import MACEConfig, build
 from groundstate.training.config import TrainConfig
 from groundstate.training.identity import theories_of
 from groundstate.training.result import TrainResult
 from groundstate.training.runs import train
+from groundstate.training.theories import AtLevels, levels_of, names_of, references_by_level, references_of
 
 _ENOUGH = 200
 """Frames from which the mean number of neighbours is taken; more would not change its second digit."""
@@ -39,33 +39,29 @@ def train_from_scratch(
 
     Reference energies are those of isolated atoms where the training frames hold one of each element (an atom without
     neighbours within the cutoff), so that dissociation ends at them; else they are fitted to the energies, which is
-    quicker to learn. Checked: tests/training/test_scratch.py
+    quicker to learn. Frames of several levels of theory share the trunk; each level has reference energies and a
+    read-out of its own. Checked: tests/training/test_scratch.py, test_theories.py
     """
-    alone = _isolated(train_records, model_config.cutoff)
-    isolated = {
-        int(record.system.numbers[0]): float(record.labels["energy"])
-        for record in chosen(train_records, alone)
-        if "energy" in record.labels
-    }
-    bonded = train_records
-    if alone:
-        bonded = chosen(train_records, sorted({*range(len(train_records))} - {*alone}))
-    elements = elements_of(bonded).keys()
-    if elements and elements <= isolated.keys():
-        references, note = isolated, "energies of isolated atoms among the training frames"
-    else:
-        fit = fit_reference_energies(bonded)
-        references, note = fit.energies, fit.note
-    potential = build_for(bonded, model_config, references, train_config.seed)
-    train_config = untrained(train_config)
-    named = dict(zip(symbols(sorted(references)), (references[z] for z in sorted(references)), strict=True))
+    levels = levels_of(train_records)
+    cutoff, several = model_config.cutoff, len(levels) > 1
+    taught, judged = (AtLevels(r, levels) if several else r for r in (train_records, valid_records))
+    alone = _isolated(taught, cutoff)
+    bonded = chosen(taught, sorted({*range(len(taught))} - {*alone})) if alone else taught
+    references = (
+        references_by_level(bonded, train_records, levels, cutoff)
+        if several
+        else [references_of(bonded, train_records, cutoff)]
+    )
+    energies = [own.energies for own in references]
+    potential = build_at(bonded, model_config, energies, levels, train_config.seed)
+    told = dict(zip(names_of(levels), (own.as_dict() for own in references), strict=True)) if several else None
     return train(
         potential,
         bonded,
-        valid_records,
-        train_config,
+        judged,
+        untrained(train_config),
         output_dir,
-        notes={"references": {"energies_eV": named, "note": note}},
+        notes={"references": told or references[0].as_dict()},
         progress=progress,
         overwrite=overwrite,
     )
@@ -74,17 +70,33 @@ def train_from_scratch(
 def build_for(
     records: Sequence[Record], config: MACEConfig, references: Mapping[int, float], seed: int, *, zbl: bool = True
 ) -> Model:
+    """An untrained model of one level of theory in the scale of these data, see `build_at`."""
+    theories = tuple(theories_of(records).values())
+    return build_at(records, config, [references], theories if len(theories) == 1 else (), seed, zbl=zbl)
+
+
+def build_at(
+    records: Sequence[Record],
+    config: MACEConfig,
+    references: Sequence[Mapping[int, float]],
+    theories: Sequence[LevelOfTheory],
+    seed: int,
+    *,
+    zbl: bool = True,
+) -> Model:
     """An untrained model in the scale of these data: its unit of energy is the root mean square force × 1 Å, and sums
-    over neighbours are divided by their mean number. `zbl`: with its own nuclear repulsion."""
+    over neighbours are divided by their mean number.
+
+    references: eV per element, one mapping for each level of theory · zbl: with its own nuclear repulsion
+    """
     some = records[:: max(1, len(records) // _ENOUGH_FORCES)]
     forces = [record.labels["forces"].reshape(-1) for record in some if "forces" in record.labels]
     rms = float(torch.cat(forces).square().mean().sqrt()) if forces else 0.0
-    theories = tuple(theories_of(records).values())
     return build(
         replace(config, scale=rms or 1.0, average_neighbours=mean_neighbours(records, config.cutoff)),
-        elements=tuple(sorted(references)),
-        reference_energies=[references],
-        theories=theories if len(theories) == 1 else (),
+        elements=sorted({z for energies in references for z in energies}),
+        reference_energies=references,
+        theories=theories,
         zbl=zbl,
         seed=seed,
     )

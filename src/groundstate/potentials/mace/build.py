@@ -8,8 +8,8 @@ import torch
 from groundstate.atoms import LevelOfTheory, ModelError, OptionError
 from groundstate.atoms.elements import element, symbols
 from groundstate.potentials.mace.config import MACEConfig
-from groundstate.potentials.mace.heads import EnergyHead, ScalarHead
-from groundstate.potentials.mace.trunk import MACETrunk
+from groundstate.potentials.mace.heads import DipoleHead, EnergyHead, ScalarHead
+from groundstate.potentials.mace.trunk import MACETrunk, Made
 from groundstate.potentials.model import Head, Model, Term
 from groundstate.potentials.terms import MACEZBL, ZBL, ReferenceEnergies, ShortRange
 
@@ -44,9 +44,10 @@ def build(
     generator = torch.Generator().manual_seed(seed)
     dtype = getattr(torch, config.dtype)
     trunk = MACETrunk(config, known, n_theories, generator=generator)
-    heads: dict[str, Head] = {"energies": EnergyHead(config, n_theories, dtype=dtype, generator=generator)}
+    made = Made(dtype=dtype, generator=generator)
+    heads: dict[str, Head] = {"energies": EnergyHead(config, n_theories, **made)}
     for name in config.heads:
-        heads[name] = ScalarHead(name, config, known, dtype=dtype, generator=generator)
+        heads[name] = DipoleHead(config, known, **made) if name == "dipole" else ScalarHead(name, config, known, **made)
     scales = _per_theory("scale", config.scale if scale is None else scale, n_theories)
     terms: dict[str, Term] = {
         "short_range": ShortRange(scales, _per_theory("shift", shift, n_theories)),

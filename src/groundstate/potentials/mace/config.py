@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from groundstate.atoms import OptionError, nearest, quantity
+from groundstate.atoms import OptionError, Quantity, nearest, quantity
 from groundstate.atoms.contract import Attitude
 
 DistanceTransform = Literal["covalent", "linear", "agnesi", "soft"]
@@ -40,7 +40,8 @@ class MACEConfig:
     average_neighbours  of the training data: sums over neighbours are divided by it
     scale               eV: energies leave the network in this unit; the root mean square force of the data (× 1 Å)
     readout_width       hidden width of the last readout
-    heads               further scalars per atom, by their name in the table of quantities, e.g. ("magnetic_moments",)
+    heads               further scalars per atom, by their name in the table of quantities, e.g. ("magnetic_moments",);
+                        and "dipole", of molecules
     charge, multiplicity   whether the condition is needed, accepted or ignored; ignored ones have no parameters
     dtype               numbers the network computes with; geometry and sums of energies are float64 anyway
     """
@@ -104,7 +105,7 @@ class MACEConfig:
         self._require("heads", len(set(self.heads)) == len(self.heads), "names without repetition")
         for name in self.heads:
             row = quantity(name)
-            self._require("heads", row.per == "atom" and row.shape == () and name != "energies", "scalars per atom")
+            self._require("heads", name == "dipole" or _is_scalar_of_atoms(row), "scalars per atom, or the dipole")
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
@@ -157,6 +158,10 @@ _YOUNGER: dict[str, Any] = {
     "residual_first": False,
 }
 """What fields mean in model files that do not have them."""
+
+
+def _is_scalar_of_atoms(row: Quantity) -> bool:
+    return row.per == "atom" and row.shape == () and row.name != "energies"
 
 
 def _is_integer(value: Any) -> bool:

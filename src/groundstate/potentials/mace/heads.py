@@ -58,6 +58,35 @@ class ScalarHead(Head):
         return {self.name: (self.readout(features)[:, 0] + own).to(torch.float64)}
 
 
+class DipoleHead(Head):
+    """The dipole of partial charges of the atoms, Σ q (r − r_cm), about the centre of mass; latent charges of its own,
+    shifted alike so that they add up to the charge of the structure (0 where none is given).
+
+    Dipoles of the atoms themselves are not in it. Source: Unke and Meuwly, J. Chem. Theory Comput. 15, 3678 (2019),
+    (PhysNet). Checked: tests/potentials/test_mace_heads.py
+    """
+
+    provides = frozenset({"dipole"})
+
+    def __init__(
+        self, config: MACEConfig, elements: Sequence[int], *, dtype: torch.dtype, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.charges = ScalarHead("charges", config, elements, dtype=dtype, generator=generator)
+
+    def forward(self, features: NodeFeatures, system: System) -> dict[str, Tensor]:
+        """`dipole` [system, 3], e·Å, float64; without meaning for a periodic structure, where `derive` refuses it."""
+        owner = system.system_index
+        charges = self.charges(features, system)["charges"]
+        excess = system.sum_over_atoms(charges)
+        if system.charge is not None:
+            excess = excess - system.charge
+        charges = charges - (excess / system.atoms_per_system)[owner]
+        masses = system.masses[:, None]
+        centre = system.sum_over_atoms(masses * system.positions) / system.sum_over_atoms(masses)
+        return {"dipole": system.sum_over_atoms(charges[:, None] * (system.positions - centre[owner]))}
+
+
 class _Readout(nn.Module):
     """Columns of scalars: W · invariants of each layer but the last, plus W₂ silu(W₁ · invariants of the last)."""
 

@@ -154,7 +154,7 @@ class MACETrunk(Trunk):
         return features[:, None, :]
 
 
-class _Made(TypedDict):
+class Made(TypedDict):
     """How weights are drawn."""
 
     dtype: torch.dtype
@@ -175,7 +175,7 @@ class Layer(nn.Module):
         width, lmax_in = config.channels, config.hidden_lmax if index > 0 else 0
         lmax_out = config.hidden_lmax if index < config.layers - 1 else 0
         self.degree_in, self.degree_out, self.average = lmax_in, lmax_out, config.average_neighbours
-        made = _Made(dtype=dtype, generator=generator)
+        made = Made(dtype=dtype, generator=generator)
         self.up = IrrepLinear(IrrepLayout.plain(lmax_in), width, width, **made)
         self.message = Message(lmax_in, config.lmax, config.lmax, config.average_neighbours)
         paths = len(self.message.paths)
