@@ -1,6 +1,7 @@
 """Files and labels: records, readers and writers, conversion, batches, splits and reference energies."""
 
-from groundstate.data.batch import Batch, batches, collate
+from groundstate.data.batch import Batch, batches, collate, gather
+from groundstate.data.columns import Columns
 from groundstate.data.convert import from_ase, from_pymatgen, to_ase, to_pymatgen
 from groundstate.data.labeller import Labeller
 from groundstate.data.readers import Dataset, iterate, read, record_from_ase
@@ -18,6 +19,7 @@ from groundstate.data.writers import refuse_existing, write
 
 __all__ = [
     "Batch",
+    "Columns",
     "Dataset",
     "LabelReport",
     "LabelRow",
@@ -35,6 +37,7 @@ __all__ = [
     "fit_reference_energies",
     "from_ase",
     "from_pymatgen",
+    "gather",
     "isolated_atom_energies",
     "iterate",
     "read",

@@ -84,10 +84,21 @@ def batches(
         order = torch.randperm(len(records), generator=generator).tolist()
     if max_atoms is None:
         return [order[start : start + limit] for start in range(0, len(order), limit)]
-    packed = _packed(order, [record.n_atoms for record in records], limit, _OPEN_BATCHES if shuffle else 1)
+    packed = _packed(order, _sizes(records), limit, _OPEN_BATCHES if shuffle else 1)
     if shuffle:
         packed = [packed[i] for i in torch.randperm(len(packed), generator=generator).tolist()]
     return packed
+
+
+def gather(records: Sequence[Record], indices: Sequence[int]) -> Batch:
+    """The batch of these records; a set that keeps its structures in columns gathers it itself."""
+    batch = getattr(records, "batch", None)
+    return collate([records[i] for i in indices]) if batch is None else batch(indices)
+
+
+def _sizes(records: Sequence[Record]) -> list[int]:
+    sizes: list[int] | None = getattr(records, "n_atoms", None)
+    return [record.n_atoms for record in records] if sizes is None else sizes
 
 
 def _packed(order: Sequence[int], costs: Sequence[int], limit: int, n_open: int) -> list[list[int]]:

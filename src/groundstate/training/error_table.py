@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from groundstate.atoms import DataError, quantity
-from groundstate.data import Batch, Record, batches, collate, composition
+from groundstate.data import Batch, Record, batches, composition, gather
 from groundstate.potentials import Potential
 from groundstate.training.aims import errors
 
@@ -78,7 +78,7 @@ def evaluate_errors(potential: Potential, records: Sequence[Record], *, max_atom
     found: dict[str, list[Tensor]] = {name: [] for name in names}
     frames_with_energy: list[int] = []
     for indices in batches(records, max_atoms=max_atoms, shuffle=False):
-        batch: Batch = collate([records[i] for i in indices]).to(device)
+        batch: Batch = gather(records, indices).to(device)
         for name, values in errors(potential, batch, names).items():
             _refuse_not_finite(name, values, records, indices)
             found[name].append(values.cpu())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from groundstate.atoms import OptionError, RunError
-from groundstate.data import Record, batches, collate
+from groundstate.data import Record, batches, gather
 from groundstate.equivariant.operators import derivatives
 from groundstate.potentials import Potential
 from groundstate.training.aims import Aim, Part
@@ -149,7 +149,7 @@ class Loop:
         mine = indices[self.fabric.global_rank :: self.fabric.world_size]
         if not mine:
             return {}
-        batch = collate([records[i] for i in mine]).to(self.fabric.device)
+        batch = gather(records, mine).to(self.fabric.device)
         return self.aim.loss(self.state.potential, batch, differentiable=differentiable)
 
     def _evaluate(self, epoch: float) -> dict[str, Any]:
