@@ -43,7 +43,9 @@ def main() -> None:
         partial.replace(to)
 
 
-def stepped(random: np.random.Generator, given: dict[str, np.ndarray], known: dict[str, np.ndarray]) -> dict[str, object]:
+def stepped(
+    random: np.random.Generator, given: dict[str, np.ndarray], known: dict[str, np.ndarray]
+) -> dict[str, object]:
     """A shard of structures after the step; those without a finite, sane label are dropped."""
     counts = np.diff(given["ptr"])
     of_atom = np.repeat(np.arange(len(counts)), counts)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import overload
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from groundstate.atoms import LevelOfTheory, System, quantity
@@ -23,7 +23,7 @@ class Columns(Sequence[Record]):
 
     def __init__(
         self,
-        numbers: Int[Tensor, " atom"],
+        numbers: Integer[Tensor, " atom"],
         positions: Float[Tensor, "atom 3"],
         ptr: Int[Tensor, " boundary"],
         cells: Float[Tensor, "system 3 3"],
