@@ -7,8 +7,8 @@ Needs `sevenn` and `vesin`, nothing of groundstate. One shard of labels is writt
 the same name; the same command continues after a kill.
 
 A shard is an `.npz`: energy (eV, as VASP gives it under the rules of the Materials Project, no MP2020 correction),
-forces (eV/Å), stress (eV/Å³, xx yy zz xy yz zx, positive in tension), and `teacher`, the name of the checkpoint with its
-SHA-256.
+forces (eV/Å), stress (eV/Å³, xx yy zz xy yz zx, positive in tension), and `teacher`, the name of the checkpoint with
+its SHA-256.
 """
 
 import argparse

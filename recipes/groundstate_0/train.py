@@ -1,6 +1,7 @@
-"""Trains the default model on the shards of `structures.py` and the labels of a teacher.
+r"""Trains the default model on the shards of `structures.py` and the labels of a teacher.
 
-    python recipes/groundstate_0/train.py --structures FOLDER … --labels FOLDER … --recipe S.toml --output RUN --minutes 60
+    python recipes/groundstate_0/train.py --structures FOLDER … --labels FOLDER … \
+        --recipe recipes/groundstate_0/S.toml --output RUN --minutes 60
 
 Compositions that `structures.py` held out are the validation set. The same command continues after a kill, or after its
 minutes are over, when it is given more of them; a GPU is used where there is one.
