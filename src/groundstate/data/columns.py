@@ -50,9 +50,11 @@ class Columns(Sequence[Record]):
 
     def to(self, device: torch.device | str) -> "Columns":
         """The same on another device."""
-        arrays = (self.numbers, self.positions, self.ptr, self.cells)
         labels = {name: value.to(device) for name, value in self.labels.items()}
-        return Columns(*(array.to(device) for array in arrays), labels, self.theory)
+        numbers, positions, ptr, cells = (
+            array.to(device) for array in (self.numbers, self.positions, self.ptr, self.cells)
+        )
+        return Columns(numbers, positions, ptr, cells, labels, self.theory)
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The structures of these indices, with their labels; float64 whatever the arrays are kept in."""

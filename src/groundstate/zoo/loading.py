@@ -67,7 +67,7 @@ def recorded_as(name: str) -> dict[str, str]:
         return {}
     if card.family == "groundstate":
         return {"float32": shipped.load(card).fingerprint(), "float64": shipped.load(card, "float64").fingerprint()}
-    describe = chgnet.description if card.family == "chgnet" else _described
+    describe: Callable[..., dict[str, Any]] = chgnet.description if card.family == "chgnet" else _described
     return {precision: identity(describe(card, precision), {}) for precision in card.precisions}
 
 
