@@ -1,4 +1,4 @@
-"""One property suite for every cell, both methods; the brute force is the oracle."""
+"""One property suite for every cell, all methods; the brute force is the oracle."""
 
 import itertools
 
@@ -44,6 +44,20 @@ def test_cell_list_equals_brute_force(name: str, pbc: tuple[bool, bool, bool]) -
     listed = as_set(system, 4.0, "cell_list")
     assert listed == as_set(system, 4.0, "brute_force")
     assert len(listed) > 0
+
+
+@pytest.mark.parametrize("cutoff", [1.5, 4.0, 9.0])
+def test_all_pairs_of_a_batch_are_the_same_graph(cutoff: float) -> None:
+    """Edge by edge and in order, with atoms far outside their cells too."""
+    everywhere = (True, True, True)
+    systems = [random_system(seed, CELLS[name], everywhere, 3 + seed) for seed, name in enumerate(CELLS)]
+    jumps = torch.tensor([[2.0, -3, 1]], dtype=F64) @ systems[2].cell[0]
+    systems[2] = systems[2].replace(positions=systems[2].positions + jumps)
+    batch = System.batch(systems)
+    tried, listed = (find_neighbours(batch, cutoff, method=method) for method in ("all_pairs", "cell_list"))
+    assert listed.n_edges > 0
+    for name in ("receivers", "senders", "shifts", "receiver_ptr", "reverse"):
+        assert torch.equal(getattr(tried, name), getattr(listed, name)), name
 
 
 @pytest.mark.parametrize("pbc", [(True, True, False), (False, True, False), (False, False, False)])

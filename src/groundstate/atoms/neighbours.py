@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from vesin import NeighborList
 
+from groundstate.atoms.all_pairs import Candidates, all_pairs, candidates
 from groundstate.atoms.errors import OptionError
 from groundstate.atoms.system import System
 
-Method = Literal["cell_list", "brute_force"]
+Method = Literal["automatic", "cell_list", "brute_force", "all_pairs"]
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -56,10 +57,21 @@ class _Listed:
     reverse: NDArray[np.int64]
 
 
-def find_neighbours(system: System, cutoff: float, *, method: Method = "cell_list") -> Graph:
-    """Neighbour graph of a batch, complete up to `cutoff` (Å); structures never see each other."""
+MOST_CANDIDATES = 50_000_000
+"""Pairs that are tried at once on a GPU: some ten GB of numbers on the way; with more, cell lists on the host."""
+
+
+def find_neighbours(system: System, cutoff: float, *, method: Method = "automatic") -> Graph:
+    """Neighbour graph of a batch, complete up to `cutoff` (Å); structures never see each other.
+
+    "automatic": crystals on a GPU by trying all pairs there, unless they are many; all else by cell lists on the host.
+    """
     if not cutoff > 0:
         raise OptionError("E-CUTOFF", f"a cutoff must be positive, got {cutoff} Å", fix="give a radius in Å, e.g. 5.0")
+    tried = _few_candidates(system, cutoff, method)
+    if tried is not None:
+        return Graph(*all_pairs(system, cutoff, tried), cutoff=float(cutoff))
+    method = "cell_list" if method in ("automatic", "all_pairs") else method
     singles = [system] if system.n_systems == 1 else system
     return _assemble([_list_one(single, cutoff, method) for single in singles], system, cutoff)
 
@@ -82,6 +94,15 @@ def join_graphs(graphs: Sequence[Graph], system: System, cutoff: float) -> Graph
 def count_edges(single: System, cutoff: float) -> int:
     """Ordered pairs closer than `cutoff` (Å) in one structure, at less than half the price of listing them."""
     return 2 * len(_METHODS["cell_list"](*_near_origin(single)[:3], cutoff)[0])
+
+
+def _few_candidates(system: System, cutoff: float, method: Method) -> Candidates | None:
+    if not (method == "all_pairs" or (method == "automatic" and system.device.type == "cuda")):
+        return None
+    if not bool(system.pbc.all()) or not bool((system.volume > 0).all()):
+        return None
+    tried = candidates(system, cutoff)
+    return tried if int(tried.counts.sum()) <= MOST_CANDIDATES else None
 
 
 def complete_cell(single: System) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from groundstate.data.reference_energies import (
     isolated_atom_energies,
 )
 from groundstate.data.report import LabelReport, LabelRow
-from groundstate.data.reshaping import merge_stores, separate, split_store, write_store
+from groundstate.data.reshaping import merge_stores, separate, split_store, write_records, write_store
 from groundstate.data.split import check_leaks, composition, fingerprint, fingerprints, split
 from groundstate.data.store import Statistics, Store, is_store, open_store
 from groundstate.data.theories import TheoryRule, named_theories, theory
@@ -74,5 +74,6 @@ __all__ = [
     "to_ase",
     "to_pymatgen",
     "write",
+    "write_records",
     "write_store",
 ]

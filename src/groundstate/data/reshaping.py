@@ -4,7 +4,7 @@ Checked: tests/data/store/test_reshaping.py
 """
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from groundstate.atoms import DataError, LevelOfTheory, OptionError, RunError
 from groundstate.data.files import whole_file
 from groundstate.data.importing import MEGABYTE, SHARD_MB
+from groundstate.data.record import Record
 from groundstate.data.split import divide
 from groundstate.data.store import (
     Manifest,
@@ -54,6 +55,29 @@ def write_store(
         # Only now: a copy that was killed is no store, and the same command makes it again.
         replace(manifest, sources=store.manifest.sources, finished=True).write(target)
     return open_store(target)
+
+
+def write_records(
+    records: Iterable[Record], folder: str | Path, *, shard_MB: float = SHARD_MB, overwrite: bool = False
+) -> Store:
+    """Records that a program made, as a store; one that was killed is no store, and is made again."""
+    target = Path(folder).expanduser()
+    refuse_store(target, overwrite=overwrite)
+    with owned_store(target, overwrite=True) as manifest:
+        writer = ShardWriter()
+        for record in records:
+            writer.add(record)
+            if writer.n_bytes >= shard_MB * MEGABYTE:
+                manifest = _with_shard(manifest, writer, target)
+                writer = ShardWriter()
+        if writer.n_frames:
+            manifest = _with_shard(manifest, writer, target)
+        replace(manifest, finished=True).write(target)
+    return open_store(target)
+
+
+def _with_shard(manifest: Manifest, writer: ShardWriter, folder: Path) -> Manifest:
+    return replace(manifest, shards=(*manifest.shards, writer.write(folder, shard_name(len(manifest.shards)))))
 
 
 def split_store(

@@ -38,6 +38,7 @@ class TrainConfig:
     neighbour_cache_MB  kept neighbour lists, 11 bytes an edge; what does not fit is found again in every epoch
     weights      quantity → weight w in Σ_q w_q · mean ρ(error_q); extensive quantities count per atom; base units
     loss         ρ: "mse", or "huber" with corner `huber_delta` (in the quantity's unit) where labels have outliers
+    amsgrad      whether steps follow the largest second moment so far (Reddi, Kale, Kumar, ICLR 2018)
     missing      "refuse": every frame carries every weighted label; "mask": absent labels are left out of the means
     schedule     after a linear warm-up over `warmup_epochs`: "cosine" down to `final_learning_rate_fraction`, "plateau"
                  (× `plateau_factor` after `plateau_patience` epochs without a better validation loss), or "constant".
@@ -63,6 +64,7 @@ class TrainConfig:
     missing: str = "refuse"
     learning_rate: float = 0.02
     optimiser: str = "adam"
+    amsgrad: bool = True
     weight_decay: float = 0.0
     schedule: str = "cosine"
     warmup_epochs: float = 1.0

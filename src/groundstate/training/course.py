@@ -39,7 +39,9 @@ class Course:
 
     def __init__(self, fabric: Any, records: Sequence[Record], cutoff: float, aim: Aim, config: TrainConfig) -> None:
         self._config, self._rank, self._world = config, fabric.global_rank, fabric.world_size
-        self._feed = Feed(records, cutoff, cache_bytes=config.neighbour_cache_MB * 10**6)
+        self._feed = Feed(
+            records, cutoff, cache_bytes=config.neighbour_cache_MB * 10**6, device=getattr(fabric, "device", None)
+        )
         self._names = tuple(aim.weights)
         columns = self._measured(fabric, records, cutoff, aim)
         self.sizes = Sizes(columns[:, 0], columns[:, 1])

@@ -41,16 +41,24 @@ def ahead(jobs: Iterable[_Job], make: Callable[[_Job], _Made], workers: int) -> 
 
 
 class Feed:
-    """Records as batches that carry their neighbours; lists once found are kept, up to `cache_bytes` in all."""
+    """Records as batches that carry their neighbours; lists once found are kept, up to `cache_bytes` in all.
 
-    def __init__(self, records: Sequence[Record], cutoff: float, *, cache_bytes: int) -> None:
+    Batches for a GPU come without: it finds the neighbours of a batch in less time than their lists take to get there.
+    """
+
+    def __init__(
+        self, records: Sequence[Record], cutoff: float, *, cache_bytes: int, device: torch.device | None = None
+    ) -> None:
         self.records, self.cutoff = records, cutoff
+        self._lists = device is None or device.type != "cuda"
         self._kept: dict[int, _Listed] = {}
         self._room, self._lock = cache_bytes, Lock()
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """These records joined, on the CPU."""
         made = collate(self.records, indices)
+        if not self._lists:
+            return made
         graph = _joined([self._listed(i) for i in indices], made.system, self.cutoff)
         return Batch(made.system, made.labels, made.masks, graph)
 

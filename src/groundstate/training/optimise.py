@@ -14,10 +14,10 @@ TENSORS_PER_PARAMETER = 5
 
 
 def make_optimiser(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam or AdamW with AMSGrad (Reddi, Kale, Kumar, ICLR 2018)."""
+    """Adam or AdamW."""
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
     settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    return kind(parameters, **settings, amsgrad=True, fused=True)  # one kernel a step, not ten per parameter
+    return kind(parameters, **settings, amsgrad=config.amsgrad, fused=True)  # one kernel a step, not ten per parameter
 
 
 def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int, progress: float, reductions: int) -> float:

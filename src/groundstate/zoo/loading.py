@@ -8,13 +8,15 @@ from typing import Any, Literal
 from groundstate.atoms import ModelError, OptionError
 from groundstate.potentials import Potential, checkpoint
 from groundstate.potentials.potential import identity
-from groundstate.zoo import chgnet, mace
-from groundstate.zoo.catalogue import resolve
+from groundstate.zoo import chgnet, mace, shipped
+from groundstate.zoo.catalogue import Card, resolve
 from groundstate.zoo.foreign import ase_calculator, description, external_model
 
 _PICKLES = frozenset({".pt", ".pth", ".model", ".pkl", ".pickle", ".ckpt", ".tar"})
-_DESCRIPTIONS: dict[str, Callable[..., dict[str, Any]]] = {"chgnet": chgnet.description}
-IN_PROCESS = {"chgnet": chgnet.CHGNet}
+IN_PROCESS: dict[str, Callable[[Card, Literal["float32", "float64"]], Potential]] = {
+    "chgnet": lambda card, precision: chgnet.CHGNet(precision),
+    "groundstate": shipped.load,
+}
 """Families whose networks are ours and run here; the others run in an environment of their own."""
 BUILDERS: dict[str, checkpoint.Builder] = {"chgnet": chgnet.build}
 """How `checkpoint.load` makes the public models a file stands on."""
@@ -43,7 +45,7 @@ def load(name_or_path: str | os.PathLike[str], *, precision: Literal["float32", 
     if path.suffix != ".safetensors" and not path.is_file():
         card = resolve(os.fspath(name_or_path))
         if card.family in IN_PROCESS:
-            return IN_PROCESS[card.family](precision or "float32")
+            return IN_PROCESS[card.family](card, precision or "float32")
         return external_model(card, precision)
     if precision is not None:
         raise OptionError(
@@ -63,6 +65,11 @@ def recorded_as(name: str) -> dict[str, str]:
     card = resolve(name)
     if not card.weights.pinned:
         return {}
-    if card.family in IN_PROCESS:
-        return {precision: identity(_DESCRIPTIONS[card.family](card, precision), {}) for precision in card.precisions}
-    return {precision: identity(description(card, precision, card.weights_sha256), {}) for precision in card.precisions}
+    if card.family == "groundstate":
+        return {"float32": shipped.load(card).fingerprint(), "float64": shipped.load(card, "float64").fingerprint()}
+    describe: Callable[..., dict[str, Any]] = chgnet.description if card.family == "chgnet" else _described
+    return {precision: identity(describe(card, precision), {}) for precision in card.precisions}
+
+
+def _described(card: Card, precision: str) -> dict[str, Any]:
+    return description(card, precision, card.weights_sha256)

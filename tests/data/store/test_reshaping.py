@@ -15,6 +15,7 @@ from groundstate.data import (
     open_store,
     separate,
     split_store,
+    write_records,
     write_store,
 )
 from groundstate.data.store import is_store
@@ -31,6 +32,15 @@ def test_a_copy_is_the_same(store: Store, records: list[Record], tmp_path: Path,
     for one, other in zip(copy, records[::2], strict=True):
         same(one, other)
     assert copy.fingerprints.tolist() == store[::2].fingerprints.tolist()
+
+
+def test_records_of_a_program_become_a_store(records: list[Record], tmp_path: Path, same: Same) -> None:
+    made = write_records(iter(records), tmp_path / "made", shard_MB=1e-3)
+    assert len(made.shards.entries) > 1
+    for one, other in zip(made, records, strict=True):
+        same(one, other)
+    with pytest.raises(RunError, match="E-OUTPUT-EXISTS"):
+        write_records(records, tmp_path / "made")
 
 
 def test_split(store: Store, tmp_path: Path) -> None:

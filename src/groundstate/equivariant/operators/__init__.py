@@ -5,7 +5,12 @@ kernels here, and why not. They compute what `TensorProduct`, `SymmetricContract
 """
 
 from groundstate.equivariant.generator.library import KernelSpec
-from groundstate.equivariant.operators.calls import operators_library, operators_plan, threads_for_kernels
+from groundstate.equivariant.operators.calls import (
+    operators_library,
+    operators_missing,
+    operators_plan,
+    threads_for_kernels,
+)
 from groundstate.equivariant.operators.harmonics import harmonics
 from groundstate.equivariant.operators.message import message, radial_table
 from groundstate.equivariant.operators.product import product
@@ -17,6 +22,7 @@ __all__ = [
     "harmonics",
     "message",
     "operators_library",
+    "operators_missing",
     "operators_plan",
     "product",
     "radial_table",

@@ -4,6 +4,7 @@ import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -25,6 +26,26 @@ def operators_plan(spec: KernelSpec) -> Plan:
 def operators_library(spec: KernelSpec) -> Library | Unavailable:
     """The compiled operators of a shape, checked against plain torch when first loaded; or why there are none."""
     return find(operators_plan(spec), check=_check_of(spec), remember="operators")
+
+
+def operators_missing(spec: KernelSpec, device: torch.device) -> Unavailable | None:
+    """Why the operators of a shape cannot run on a device; `None` where they can."""
+    if device.type == "cpu":
+        found = operators_library(spec)
+        return found if isinstance(found, Unavailable) else None
+    if device.type != "cuda":
+        return Unavailable(f"it lies on {device}", "Move it to the CPU or to a CUDA device")
+    return _register_on_cuda()
+
+
+@cache
+def _register_on_cuda() -> Unavailable | None:
+    if find_spec("triton") is None:
+        return Unavailable("triton is not installed", "Install a build of torch for the GPU, which brings it")
+    from groundstate.equivariant.triton_kernels.register import register  # it imports the operators
+
+    register()
+    return None
 
 
 @cache

@@ -21,7 +21,7 @@ from groundstate.equivariant import (
     unit_normal,
 )
 from groundstate.equivariant.native import Unavailable
-from groundstate.equivariant.operators import KernelSpec, operators_library
+from groundstate.equivariant.operators import KernelSpec, operators_missing
 from groundstate.potentials.mace.conditions import ConditionEmbedding
 from groundstate.potentials.mace.config import MACEConfig
 from groundstate.potentials.mace.engine import engine_of
@@ -103,8 +103,6 @@ class MACETrunk(Trunk):
         config = self.config
         if self.tables is None:
             return Unavailable("its radial functions are not tabulated", "Give the model radial_knots")
-        if self.embedding.device.type != "cpu":
-            return Unavailable(f"it lies on {self.embedding.device}", "Move it to the CPU")
         shape = (config.lmax, config.hidden_lmax, config.correlation, config.channels)
         try:
             return KernelSpec(*shape, str(self.embedding.dtype).removeprefix("torch."), self.tables.kept)
@@ -113,7 +111,7 @@ class MACETrunk(Trunk):
 
     def _neighbours(self, geometry: Geometry, classes: Int[Tensor, " atom"]) -> Neighbours:
         spec = self.kernel_spec()
-        if isinstance(spec, Unavailable) or self.tables is None or isinstance(operators_library(spec), Unavailable):
+        if isinstance(spec, Unavailable) or self.tables is None or operators_missing(spec, self.embedding.device):
             return self._plain_neighbours(geometry, classes)
         settings = (classes, len(self.embedding), self.radial_functions, self.tables)
         return KernelNeighbours.of(spec, geometry.edges(self.cutoff), *settings)

@@ -240,7 +240,7 @@ def engine_of(trunk: "MACETrunk") -> Engine | None:
 
 def _make(trunk: "MACETrunk") -> Engine | None:
     spec = trunk.kernel_spec()
-    if isinstance(spec, Unavailable) or len(trunk.layers) > MOST_LAYERS:
+    if isinstance(spec, Unavailable) or len(trunk.layers) > MOST_LAYERS or trunk.embedding.device.type != "cpu":
         return None
     library = engine_library(spec)
     return None if isinstance(library, Unavailable) else Engine(trunk, spec, library)
