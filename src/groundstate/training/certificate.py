@@ -96,30 +96,22 @@ class Certificate:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `from_dict` is the inverse."""
-        return {"better": self.better, **asdict(self), "before": self.before.as_dict(), "after": self.after.as_dict()}
+        return {"better": self.better, **asdict(self)}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "Certificate":
         """Inverse of `as_dict`."""
-        tables = {name: ErrorTable.from_dict(record[name]) for name in ("before", "after")}
-        base_set = dict(record["base_set"])
-        for name in ("before", "after"):
-            base_set[name] = base_set[name] and ErrorTable.from_dict(base_set[name])
-        rows: dict[str, Any] = {
-            name: tuple(kind(**{k: tuple(v) if k in _PAIRS else v for k, v in row.items()}) for row in record[name])
-            for name, kind in (("laws", LawChange), ("diatomics", Diatomic), ("volumes", VolumeCurve), ("moved", Moved))
-        }
-        return cls(
-            base=record["base"],
-            model=record["model"],
-            plan=record["plan"],
-            base_set=BaseSet(**base_set),
-            nearness=Nearness(**record["nearness"]),
-            reasons=tuple(record["reasons"]),
-            doubts=tuple(record["doubts"]),
-            **tables,
-            **rows,
-        )
+        found: dict[str, Any] = {name: record[name] for name in ("base", "model", "plan")}
+        found |= {name: tuple(record[name]) for name in ("reasons", "doubts")}
+        found |= {name: ErrorTable.from_dict(record[name]) for name in ("before", "after")}
+        rows: dict[str, Any] = {"laws": LawChange, "diatomics": Diatomic, "volumes": VolumeCurve, "moved": Moved}
+        for name, kind in rows.items():
+            plain = [{k: tuple(v) if k in _PAIRS else v for k, v in row.items()} for row in record[name]]
+            found[name] = tuple(kind(**row) for row in plain)
+        tables = {name: record["base_set"][name] for name in ("before", "after")}
+        parsed = {name: table and ErrorTable.from_dict(table) for name, table in tables.items()}
+        found["base_set"] = BaseSet(**{**record["base_set"], **parsed})
+        return cls(**found, nearness=Nearness(**record["nearness"]))
 
     def summary(self) -> dict[str, Any]:
         """What travels in the weights: all but curves."""

@@ -102,8 +102,8 @@ def finetune(
     if not certify or not _writes():
         return result
     folder, errors, moved = RunFolder(output_dir), (result.before, result.after), shift.energies
-    taught, judged = train_records, valid_records
-    certificate = certified(folder, base, result.potential, errors, taught, judged, kept, moved, described)
+    sets = train_records, valid_records
+    certificate = certified(folder, base, result.potential, errors, *sets, kept, moved, described)
     return replace(result, certificate=certificate)
 
 

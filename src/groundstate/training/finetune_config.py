@@ -63,3 +63,9 @@ def choose(n_frames: int, *, continued: bool) -> Choice:
     if not continued:
         return Choice({"method": "full", "replay_share": 0.0}, train, "a correction")
     return Choice({"method": "full", "replay_share": 0.5}, train | {"learning_rate": 0.003, "ema_decay": 0.99}, "")
+
+
+def from_scratch(n_frames: int) -> dict[str, Any]:
+    """Options of `TrainConfig` for a model that knows nothing yet: twice the steps of fine-tuning."""
+    batch = min(n_frames, 2 if n_frames < 25 else 4)
+    return {"batch_size": batch, "epochs": max(4, ceil(3000 / ceil(n_frames / batch)))}
