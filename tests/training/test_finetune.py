@@ -39,7 +39,7 @@ def test_a_correction_on_a_foreign_base(tmp_path: Path) -> None:
     base = lennard_jones(epsilon=0.17, cutoff=CUTOFF)
     identity, calls = base.fingerprint(), counting(base)
     data = elsewhere(copper(8, seed=1)), elsewhere(copper(4, seed=2))
-    result = finetune(base, *data, CONFIG, tmp_path, model=SMALL)
+    result = finetune(base, *data, CONFIG, tmp_path, model=SMALL, certify=False)
     assert isinstance(result.potential, Sum)
     assert base.fingerprint() == identity
     assert result.before["energy"].rmse > 6.0
@@ -54,7 +54,7 @@ def test_a_correction_on_a_foreign_base(tmp_path: Path) -> None:
     assert notes["base"] == identity
     # Asked again, the finished run needs the base only for the comparison: 4 validation frames in one batch.
     calls.clear()
-    finetune(base, *data, CONFIG, tmp_path, model=SMALL)
+    finetune(base, *data, CONFIG, tmp_path, model=SMALL, certify=False)
     assert [system.n_systems for system in calls] == [4]
 
 
@@ -63,7 +63,7 @@ def test_our_own_model_continues(tmp_path: Path) -> None:
     base = checkpoint.load(first.path)
     identity = base.fingerprint()
     moved = elsewhere(copper(8, seed=3)), elsewhere(copper(4, seed=4))
-    result = finetune(base, *moved, CONFIG, tmp_path / "second")
+    result = finetune(base, *moved, CONFIG, tmp_path / "second", certify=False)
     assert base.fingerprint() == identity
     assert result.before["energy"].mean == pytest.approx(7.0, abs=0.5)
     assert result.after["energy"].rmse < 0.5

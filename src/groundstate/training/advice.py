@@ -83,23 +83,22 @@ def conclude(
     wanted = wanted or 0.5 * errors[better]
     curve = _curve(points, better)
     needed = None if curve.problem else curve.needed(wanted)
-    words = [_choice(errors, better, largest, unit), _outlook(curve, needed, wanted, errors[better], unit)]
+    words = [_choice(errors, untrained, largest, unit), _outlook(curve, needed, wanted, errors[better], unit)]
     if needed is not None and errors[better] > wanted and math.isfinite(needed.value):
         words.append(_cost(needed, largest, n_pool, cpu_hours))
     sentence = " ".join(word for word in words if word)
     return Advice(quantity, unit, tuple(points), untrained, n_pool, wanted, needed, cpu_hours, sentence)
 
 
-def _choice(errors: Mapping[str, float], better: str, largest: int, unit: str) -> str:
-    other = next(way for way in WAYS if way != better)
-    ratio = errors[other] / errors[better]
-    both = f"{errors[WAYS[0]]:.3g} {unit} fine-tuned and {errors[WAYS[1]]:.3g} from scratch"
-    told = f"with {largest} structures the error is {both}"
+def _choice(errors: Mapping[str, float], untrained: float, largest: int, unit: str) -> str:
+    tuned, scratch = (errors[way] for way in WAYS)
+    told = f"with {largest} structures the error is {tuned:.3g} {unit} fine-tuned and {scratch:.3g} from scratch"
+    if untrained <= min(tuned, scratch):
+        return f"Keep the base as it is: its error is {untrained:.3g} {unit}; {told}."
+    ratio = max(tuned, scratch) / min(tuned, scratch)
     if ratio < _NO_DIFFERENCE:
         return f"Neither way is clearly better: {told}."
-    return (
-        f"Choose {'to fine-tune' if better == WAYS[0] else 'to train from scratch'}: {told}, a factor of {ratio:.2g}."
-    )
+    return f"Choose {'to fine-tune' if tuned < scratch else 'to train from scratch'}: {told}, a factor of {ratio:.2g}."
 
 
 def _outlook(curve: LearningCurve, needed: Interval | None, wanted: float, now: float, unit: str) -> str:
