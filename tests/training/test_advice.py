@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_the_better_way_and_the_price_of_more() -> None:
     assert advice.needed.value == pytest.approx(400, rel=0.05)
     assert advice.needed.low < 400 < advice.needed.high
     more = math.ceil(advice.needed.value) - 120
-    assert f"{more} more than you have" in advice.sentence
+    assert f"{more} more than there are" in advice.sentence
     assert f"{more * 0.2:.3g} CPU hours" in advice.sentence
     json.dumps(advice.as_dict(), allow_nan=False)
     assert "state the CPU hours" in planted(0.5, 1.5, 0.025, None).sentence
@@ -46,7 +47,9 @@ def test_other_outcomes_are_said_plainly() -> None:
     assert "not within reach" in planted(0.5, 1.5, 1e-4, None).sentence
     assert planted(0.5, 1.5, 0.025, None, untrained=0.01).sentence.startswith("Keep the base as it is")
     flat = [Point(way, n, 0, 0.3 + 0.01 * (n % 3), 1.0) for way in WAYS for n in SIZES]
-    assert "cannot be extrapolated from 10, 20, 50, 100" in conclude(flat, "forces", "eV/Å", 9.0, 120, 0.1, 1.0).sentence
+    assert (
+        "cannot be extrapolated from 10, 20, 50, 100" in conclude(flat, "forces", "eV/Å", 9.0, 120, 0.1, 1.0).sentence
+    )
 
 
 def test_blocks_are_contiguous_and_share_nothing() -> None:
@@ -55,7 +58,7 @@ def test_blocks_are_contiguous_and_share_nothing() -> None:
     assert len(held) == 12
     assert {id(r) for r in pool}.isdisjoint(id(r) for r in held)
     frames = [r.provenance.frame for r in held]
-    breaks = sum(b != a + 1 for a, b in zip(frames, frames[1:], strict=False) if a is not None and b is not None)
+    breaks = sum(b != a + 1 for a, b in pairwise(frames) if a is not None and b is not None)
     assert breaks == 2, "three blocks"
 
 

@@ -69,7 +69,7 @@ def test_given_structures_must_be_usable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("n", "pool", "share"), [(10, 200, 0.5), (50, 200, 0.3), (400, 20, 0.2)])
 def test_the_mixture_has_the_share_and_the_options_keep_the_work(n: int, pool: int, share: float) -> None:
     target, replay = copper(1, seed=1) * n, copper(1, seed=2) * pool
-    mixed, times = mixture(target, replay, share)
+    mixed, times = mixture(target, replay, share, 120)
     asked = sum(record is replay[0] for record in mixed) / len(mixed)
     assert asked == pytest.approx(share, abs=0.02)
     config = stretched(TrainConfig(epochs=120, warmup_epochs=2.0, patience=30), times)
@@ -77,3 +77,4 @@ def test_the_mixture_has_the_share_and_the_options_keep_the_work(n: int, pool: i
     assert config.warmup_epochs * times == pytest.approx(2.0)
     assert config.patience is not None
     assert config.patience * times >= 30
+    assert mixture(target, replay, share, 2)[1] <= 2

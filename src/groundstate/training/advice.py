@@ -119,10 +119,11 @@ def _cost(needed: Interval, largest: int, n_pool: int, cpu_hours: float | None) 
     if needed.value > FURTHEST * largest:
         return ""
     if more == 0:
-        return "You have them."
+        return "They are there."
     if cpu_hours is None:
-        return f"These are {more} more than you have; state the CPU hours of one to know their cost."
-    return f"These are {more} more than you have, at {cpu_hours:.3g} CPU hours each {more * cpu_hours:.3g} CPU hours."
+        return f"That is {more} more than there are to learn from; state the CPU hours of one to know their cost."
+    cost = f"{more * cpu_hours:.3g} CPU hours at {cpu_hours:.3g} each"
+    return f"That is {more} more than there are to learn from: {cost}."
 
 
 def _curve(points: Sequence[Point], way: str) -> LearningCurve:

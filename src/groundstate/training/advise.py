@@ -10,6 +10,7 @@ import torch
 
 from groundstate.atoms import DataError, OptionError
 from groundstate.data import Record, fingerprint
+from groundstate.data.files import owned_folder
 from groundstate.potentials import Model, Potential
 from groundstate.potentials.mace import MACEConfig, MACETrunk
 from groundstate.training.advice import WAYS, Advice, Point, conclude
@@ -92,31 +93,30 @@ def advise(
     shape = model or _shape_of(base)
     asked = {k: v for k, v in asdict(config).items() if k not in ("wanted", "cpu_hours_per_label")}
     identity = {"data": data_hash(records), "base": base.fingerprint(), "config": asked, "model": shape.as_dict()}
-    folder.claim(
-        {**identity, "options": dict(options or {}), "plan": dict(plan or {})},
-        overwrite=overwrite,
-    )
-    known = {} if overwrite else folder.read_json("points.json") or {}
-    points = [Point(**row) for row in known.get("points", [])]
-    untrained = evaluate_errors(base, judging)
-    quantity = next(name for name in ("forces", "energy_no_offset", "energy") if name in untrained.rows)
-    todo = [(way, size, k) for size in sizes for k in range(config.repeats_at(size)) for way in WAYS]
-    for count, (way, size, repeat) in enumerate(todo):
-        if any((point.way, point.size, point.repeat) == (way, size, repeat) for point in points):
-            continue
-        progress(f"{count + 1} of {len(todo)}: {way}, {size} structures, subset {repeat + 1}")
-        taught = _nested(pool, config.seed + repeat)[:size]
-        where = folder.path / f"{way.replace(' ', '-')}-{size}-{repeat}"
-        fit = _Fit(base, taught, choosing, where, options or {}, plan or {}, shape, overwrite)
-        result = fit.tuned() if way == WAYS[0] else fit.from_scratch()
-        error = evaluate_errors(result.potential, judging)[quantity].rmse
-        points.append(Point(way, size, repeat, error, result.seconds))
-        folder.write_json("points.json", {"points": [asdict(point) for point in points]})
-    hours = config.cpu_hours_per_label or measured_cpu_hours(records)
-    row = untrained[quantity]
-    advice = conclude(points, quantity, row.unit, row.rmse, len(pool), config.wanted, hours)
-    folder.write_json("advice.json", advice.as_dict())
-    return advice
+    identity |= {"options": dict(options or {}), "plan": dict(plan or {})}
+    with owned_folder(folder.path):
+        folder.claim(identity, overwrite=overwrite)
+        known = {} if overwrite else folder.read_json("points.json") or {}
+        points = [Point(**row) for row in known.get("points", [])]
+        untrained = evaluate_errors(base, judging)
+        quantity = next(name for name in ("forces", "energy_no_offset", "energy") if name in untrained.rows)
+        todo = [(way, size, k) for size in sizes for k in range(config.repeats_at(size)) for way in WAYS]
+        for count, (way, size, repeat) in enumerate(todo):
+            if any((point.way, point.size, point.repeat) == (way, size, repeat) for point in points):
+                continue
+            progress(f"{count + 1} of {len(todo)}: {way}, {size} structures, subset {repeat + 1}")
+            taught = _nested(pool, config.seed + repeat)[:size]
+            where = folder.path / f"{way.replace(' ', '-')}-{size}-{repeat}"
+            fit = _Fit(base, taught, choosing, where, options or {}, plan or {}, shape, overwrite)
+            result = fit.tuned() if way == WAYS[0] else fit.from_scratch()
+            error = evaluate_errors(result.potential, judging)[quantity].rmse
+            points.append(Point(way, size, repeat, error, result.seconds))
+            folder.write_json("points.json", {"points": [asdict(point) for point in points]})
+        hours = config.cpu_hours_per_label or measured_cpu_hours(records)
+        row = untrained[quantity]
+        advice = conclude(points, quantity, row.unit, row.rmse, len(pool), config.wanted, hours)
+        folder.write_json("advice.json", advice.as_dict())
+        return advice
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,7 +78,7 @@ def finetune(
         taught, judged = lacking, known.residuals(valid_records)
         anchors = shifted(zeros(kept.taught), shift.energies, [0])
     if anchors:
-        taught, times = mixture(taught, anchors, plan.replay_share)
+        taught, times = mixture(taught, anchors, plan.replay_share, config.epochs)
         config = stretched(config, times)
     ordered = sorted(shift.energies)
     named = dict(zip(symbols(ordered), (shift.energies[z] for z in ordered), strict=True))

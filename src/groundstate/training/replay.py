@@ -129,12 +129,14 @@ def _usable(base: Potential, records: Sequence[Record], given: Sequence[Record])
     return [record for record in fresh if not judge(record.system, base.domain)[0].problems]
 
 
-def mixture(target: Sequence[Record], replay: Sequence[Record], share: float) -> tuple[list[Record], int]:
-    """Both in one list of which `share` is replay, and how often it repeats the target.
+def mixture(
+    target: Sequence[Record], replay: Sequence[Record], share: float, at_most: int
+) -> tuple[list[Record], int]:
+    """Both in one list of which `share` is replay, and how often it repeats the target, at most `at_most` times.
 
-    All replay structures are used, so that they are as different as can be; the target is repeated to match.
+    As many replay structures are used as that allows, so that they are as different as can be.
     """
-    times = max(1, round(len(replay) * (1 - share) / (share * len(target))))
+    times = min(at_most, max(1, round(len(replay) * (1 - share) / (share * len(target)))))
     wanted = ceil(times * len(target) * share / (1 - share))
     return [*target] * times + [replay[i % len(replay)] for i in range(wanted)], times
 
