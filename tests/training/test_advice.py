@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from groundstate.data import Record
 from groundstate.potentials.mace import MACEConfig
 from groundstate.training import AdviceConfig, advise, blocked
 from groundstate.training.advice import WAYS, Advice, Point, conclude
+from groundstate.training.advise import measured_cpu_hours
 from toys import lennard_jones
 from training.specimens import CUTOFF, copper
 
@@ -50,6 +52,16 @@ def test_other_outcomes_are_said_plainly() -> None:
     assert (
         "cannot be extrapolated from 10, 20, 50, 100" in conclude(flat, "forces", "eV/Å", 9.0, 120, 0.1, 1.0).sentence
     )
+
+
+def test_costs_are_read_from_the_records() -> None:
+    records = copper(2, seed=1)
+    assert measured_cpu_hours(records) is None
+    timed = [
+        replace(r, provenance=replace(r.provenance, tags={"label_seconds": s}))
+        for r, s in zip(records, ("1800", "5400"), strict=True)
+    ]
+    assert measured_cpu_hours(timed) == 1.0
 
 
 def test_blocks_are_contiguous_and_share_nothing() -> None:

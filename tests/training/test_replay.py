@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from groundstate.atoms import DataError, judge
-from groundstate.data import composition
+from groundstate.atoms import DataError, System, judge
+from groundstate.data import Record, composition
 from groundstate.potentials import Potential, evaluate
 from groundstate.potentials.mace import MACEConfig, build
 from groundstate.training import FinetuneConfig, TrainConfig
@@ -34,6 +34,14 @@ def test_made_structures() -> None:
     again = made_structures(base(), records, 40, seed=5)
     assert all(torch.equal(a.positions, b.positions) for a, b in zip(systems, again, strict=True))
     assert made_structures(base(), records, 10, seed=5, elements=[29]) == []
+
+
+def test_of_molecules_come_molecules() -> None:
+    water = Record(System.single([[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], [8, 17, 17]))
+    systems = made_structures(base(), [water], 12, seed=1)
+    assert len(systems) == 12
+    assert not any(bool(system.pbc.any()) for system in systems)
+    assert {composition(system) for system in systems}.isdisjoint({"Cl2O"})
 
 
 def test_labels_are_the_base_s_and_move_with_its_zero(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from groundstate.training.result import TrainResult
 from groundstate.training.run_folder import RunFolder
 from groundstate.training.scratch import train_from_scratch
 
-TIMING = "label_cpu_seconds"
-"""Tag of a record that says what its label cost."""
+TIMING = "label_seconds"
+"""Tag of a record that says how long its label took, as `quantum` writes it."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class AdviceConfig:
                 stay on one side
     wanted      error of forces (eV/Å), or of energies per atom (eV) where there are no forces, to be reached; half of
                 the smallest measured when `None`
-    cpu_hours_per_label   of one more reference calculation; read from the records' `label_cpu_seconds` when `None`
+    cpu_hours_per_label   of one more calculation; from the records' `label_seconds`, one core each, when `None`
     """
 
     sizes: tuple[int, ...] = (10, 20, 50, 100)
@@ -187,7 +187,7 @@ def _nested(pool: Sequence[Record], seed: int) -> list[Record]:
 
 
 def measured_cpu_hours(records: Sequence[Record]) -> float | None:
-    """Mean cost of the labels, where the records say it."""
+    """Mean time of the labels, of one core, where the records say it."""
     stated = [float(r.provenance.tags[TIMING]) for r in records if TIMING in r.provenance.tags]
     return sum(stated) / len(stated) / 3600 if stated else None
 

@@ -55,18 +55,21 @@ def made_structures(
 ) -> list[System]:
     """`count` structures of these elements (all of the base by default), or fewer where there are no others.
 
-    Half of them hold at least one taught element, so that its surroundings by others are kept as well.
+    Half of them hold at least one taught element, so that its surroundings by others are kept as well. From molecules
+    only molecules are made.
     """
     generator = torch.Generator().manual_seed(seed)
     taught = {frozenset(record.system.numbers.tolist()) for record in records}
     mine = sorted(frozenset().union(*taught))
     known = sorted(elements or base.domain.elements or range(_KNOWN_FROM, _KNOWN_TO + 1))
-    patterns = [r.system for r in records if r.n_atoms <= _MOST_ATOMS and bool(r.system.pbc.all())]
+    patterns = [record.system for record in records if record.n_atoms <= _MOST_ATOMS]
+    molecular = not any(bool(record.system.pbc.any()) for record in records)
     found: list[System] = []
     for attempt in range(20 * count):
         if len(found) == count:
             break
-        pattern = patterns[_whole(len(patterns), generator)] if patterns and attempt % 5 == 4 else None
+        substitutes = patterns and (molecular or attempt % 5 == 4)
+        pattern = patterns[_whole(len(patterns), generator)] if substitutes else None
         slots = len(pattern.numbers.unique()) if pattern is not None else 1 + _whole(3, generator)
         if len(known) < slots:
             continue
@@ -129,9 +132,7 @@ def _usable(base: Potential, records: Sequence[Record], given: Sequence[Record])
     return [record for record in fresh if not judge(record.system, base.domain)[0].problems]
 
 
-def mixture(
-    target: Sequence[Record], replay: Sequence[Record], share: float, at_most: int
-) -> tuple[list[Record], int]:
+def mixture(target: Sequence[Record], replay: Sequence[Record], share: float, at_most: int) -> tuple[list[Record], int]:
     """Both in one list of which `share` is replay, and how often it repeats the target, at most `at_most` times.
 
     As many replay structures are used as that allows, so that they are as different as can be.
@@ -182,7 +183,7 @@ def _substituted(pattern: System, elements: Sequence[int]) -> System:
     numbers = pattern.numbers.clone()
     for old, new in zip(pattern.numbers.unique().tolist(), elements, strict=True):
         numbers[pattern.numbers == old] = new
-    return System.single(pattern.positions, numbers, cell=pattern.cell[0], pbc=True)
+    return System.single(pattern.positions, numbers, cell=pattern.cell[0], pbc=pattern.pbc[0])
 
 
 def _distorted(system: System, generator: torch.Generator) -> System:
