@@ -69,7 +69,7 @@ def test_gradients_reach_every_adapter_and_head_and_nothing_else() -> None:
 
 def test_symmetries_survive() -> None:
     adapted = turned(Adapted(base(), rank=1, alpha=1.0))
-    for result in examine(adapted, laws=("rotation", "reflection", "permutation", "forces"), elements=[8, 12]):
+    for result in examine(adapted, laws=("rotation", "reflection", "permutation"), elements=[8, 12]):
         assert result.passed, result
 
 

@@ -30,7 +30,7 @@ def base() -> Potential:
 
 @pytest.mark.parametrize("method", ["heads", "lora"])
 def test_a_tuned_model_carries_its_certificate(tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groundstate.training.certificate.EXAMINED", ("rotation", "batch", "repulsion"))
+    monkeypatch.setattr("groundstate.training.certificate.EXAMINED", ("rotation", "repulsion"))
     given, sets = base(), (copper(8, seed=3), copper(4, seed=4))
     plan = FinetuneConfig(method=method, rank=2, replay_share=0.5, replay_frames=20)
     result = finetune(given, *sets, CONFIG, tmp_path, plan=plan)
@@ -44,7 +44,7 @@ def test_a_tuned_model_carries_its_certificate(tmp_path: Path, method: str, monk
     assert ("layer 1, radial" in changed) == (method == "lora")
     assert {"head of energies", "references"} <= changed
     assert "embedding" not in changed
-    assert {row.law for row in certificate.laws} == {"rotation", "batch", "repulsion"}
+    assert {row.law for row in certificate.laws} == {"rotation", "repulsion"}
     assert [row.pair for row in certificate.diatomics] == ["Cu–Cu"]
     assert certificate.base_set.rise is not None
     stored = checkpoint.inspect(result.path)["notes"]["certificate"]

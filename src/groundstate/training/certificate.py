@@ -71,6 +71,7 @@ class LawChange:
 class Certificate:
     """Evidence for and against a tuned model.
 
+    before, after   errors on the validation frames; before: of the base with the tuned model's zero of energy
     reasons   why the result is not called better than its base; none when it is
     doubts    what weakens the evidence without contradicting it
     """
@@ -133,7 +134,7 @@ def certified(
     folder: RunFolder,
     base: Potential,
     tuned: Potential,
-    errors: tuple[ErrorTable, ErrorTable],
+    after: ErrorTable,
     taught: Sequence[Record],
     judged: Sequence[Record],
     replay: Replay,
@@ -145,8 +146,9 @@ def certified(
     if written is not None and written["model"] == tuned.fingerprint() and written["base"] == base.fingerprint():
         return Certificate.from_dict(written)
     elements = sorted(shift)[:_MOST_ELEMENTS]
-    before, after = errors
-    base_set = measure_base_set(base, tuned, replay, shift, levels_of(taught))
+    levels, back = levels_of(taught), {number: -energy for number, energy in shift.items()}
+    before = evaluate_errors(base, shifted(judged, back, levels))
+    base_set = measure_base_set(base, tuned, replay, shift, levels)
     laws, near = _laws(base, tuned, elements), nearness(taught, judged)
     pairs, volumes = diatomics(base, tuned, elements), volume_curves(base, tuned, taught)
     certificate = Certificate(

@@ -21,7 +21,7 @@ from groundstate.training.config import TrainConfig
 from groundstate.training.error_table import evaluate_errors
 from groundstate.training.finetune_config import FinetuneConfig
 from groundstate.training.preflight import refuse_contradictions
-from groundstate.training.replay import Replay, mixture, prepare, stretched
+from groundstate.training.replay import NO_REPLAY, Replay, mixture, prepare, stretched
 from groundstate.training.result import TrainResult
 from groundstate.training.run_folder import RunFolder
 from groundstate.training.runs import train
@@ -65,7 +65,9 @@ def finetune(
     shift = fit_reference_energies(lacking)
     continued = base.describe()["kind"] in CONTINUED
     elements = None if continued else sorted(shift.energies)
-    kept = prepare(base, train_records, plan, known, aim.requires, config.seed, given=replay, elements=elements)
+    kept = NO_REPLAY
+    if certify or plan.replay_share > 0:
+        kept = prepare(base, train_records, plan, known, aim.requires, config.seed, given=replay, elements=elements)
     assemble: Callable[[Potential], Potential] | None = None
     if continued:
         potential, assemble = _continued(base, plan, config.seed)
@@ -101,9 +103,10 @@ def finetune(
     )
     if not certify or not _writes():
         return result
-    folder, errors, moved = RunFolder(output_dir), (result.before, result.after), shift.energies
     sets = train_records, valid_records
-    certificate = certified(folder, base, result.potential, errors, *sets, kept, moved, described)
+    certificate = certified(
+        RunFolder(output_dir), base, result.potential, result.after, *sets, kept, shift.energies, described
+    )
     return replace(result, certificate=certificate)
 
 
@@ -141,7 +144,8 @@ def _correction(
             why="a model that is not ours gets a small correction, whose weights are all new",
             fix="use method 'full', or convert the model to a file of ours first",
         )
-    others = {int(z): 0.0 for record in kept.taught for z in record.system.numbers.unique()}
+    anchored = [*kept.taught, *kept.judged] if kept.taught else []
+    others = {int(z): 0.0 for record in anchored for z in record.system.numbers.unique()}
     config = model or MACEConfig.of_size("XS")
     return build_for(lacking, config, others | dict(shift), seed, zbl=False), lambda trained: Sum([base, trained])
 

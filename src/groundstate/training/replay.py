@@ -50,6 +50,9 @@ class Replay:
     source: str
 
 
+NO_REPLAY = Replay([], [], [], "none")
+
+
 def made_structures(
     base: Potential, records: Sequence[Record], count: int, seed: int, elements: Sequence[int] | None = None
 ) -> list[System]:
@@ -100,14 +103,16 @@ def prepare(
 ) -> Replay:
     """The replay of a plan: of the given structures, or made on the spot.
 
-    names     quantities to keep · elements: of made structures; all of the base when `None`
+    names     quantities to keep · elements: all that a correction is taught; those of the base when `None`
     Raises DataError where given structures are too few.
     """
     if given is None:
         made = made_structures(base, records, plan.replay_frames, seed, elements)
         source, pool = "made: strained prototypes and substituted structures", as_records(made)
     else:
-        source, pool = f"given: {len(given)} structures", _usable(base, records, given)
+        # A correction that is not taught the other elements will not know them, and has nothing to forget of them.
+        limit = set(elements) if elements is not None and plan.replay_share == 0 else None
+        source, pool = f"given: {len(given)} structures", _usable(base, records, given, limit)
         if len(pool) < _FEWEST:
             raise DataError(
                 "E-REPLAY-EMPTY",
@@ -125,10 +130,13 @@ def prepare(
     return Replay(taught, [said for said, _ in sober[:n]], labelled, source)
 
 
-def _usable(base: Potential, records: Sequence[Record], given: Sequence[Record]) -> list[Record]:
-    """Those that the base's contract takes and that are not being taught."""
+def _usable(
+    base: Potential, records: Sequence[Record], given: Sequence[Record], elements: set[int] | None
+) -> list[Record]:
+    """Those of these elements that the base's contract takes and that are not being taught."""
     taught = {fingerprint(record.system) for record in records}
-    fresh = [record for record in given if fingerprint(record.system) not in taught]
+    known = [r for r in given if elements is None or set(r.system.numbers.tolist()) <= elements]
+    fresh = [record for record in known if fingerprint(record.system) not in taught]
     return [record for record in fresh if not judge(record.system, base.domain)[0].problems]
 
 
