@@ -59,9 +59,9 @@ class Choice:
 def choose(n_frames: int, *, continued: bool) -> Choice:
     """Options for `n_frames` labelled structures; `continued`: a model of our own, else a correction is trained.
 
-    Measured on MgO (docs/finetuning.md), and in the range of what others found: a rate a quarter of that from scratch, as
-    published for MACE models (ELoRA: 0.005, averages over some hundred steps); all weights rather than adapters, which
-    were no better and forgot more at the same error; half replay. Steps rather than passes are kept: few structures need
+    Measured on MgO (docs/finetuning.md), and within the range of what others found: a rate a quarter of that from
+    scratch, as published for MACE models (ELoRA: 0.005, averages over some hundred steps); all weights rather than
+    adapters, which forgot more at the same error; half replay. Steps rather than passes are kept: few structures need
     as many as some more. The average of weights reaches over three epochs, at least a hundred steps.
     """
     batch = _batch(n_frames)
