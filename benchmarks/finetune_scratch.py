@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(FILES), choices=list(FILES))
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--base-set", type=Path, help="labelled structures to judge forgetting by")
+    parser.add_argument("--epochs", type=int, help="passes over the structures, of both ways; for a quick look")
     parser.add_argument("--option", nargs="*", default=[], metavar="NAME=VALUE", help="of fine-tuning, as JSON values")
     arguments = parser.parse_args()
     base = gs.load(arguments.model).potential
@@ -69,7 +70,7 @@ def main() -> None:
     rows = {}
     for name in arguments.sets:
         records = read(arguments.data / FILES[name]).records
-        rows[name] = compare(name, records, arguments.frames, base, judged_by, arguments.output, options)
+        rows[name] = compare(name, records, arguments, base, judged_by, options)
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "finetune_scratch.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
@@ -90,27 +91,28 @@ def elements(record: Record) -> set[int]:
 def compare(
     name: str,
     records: Sequence[Record],
-    frames: int,
+    arguments: argparse.Namespace,
     base: Potential,
     judged_by: Sequence[Record],
-    output: Path,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """One set, both ways, with and without replay where the base is ours."""
+    output, short = arguments.output, {} if arguments.epochs is None else {"epochs": arguments.epochs}
     pool, held = blocked(records, 0.25, 12)
-    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(0)).tolist()[:frames]
+    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(0)).tolist()[: arguments.frames]
     taught, choosing, judging = [pool[i] for i in order], held[::2], held[1::2]
     ours = base.describe()["kind"] in CONTINUED
     shape = base.trunk.config if ours else MACEConfig.of_size("S")
-    scratch = gs.train(taught, choosing, output / f"{name}-scratch", model=shape, **from_scratch(len(taught)))
+    work = from_scratch(len(taught)) | short
+    scratch = gs.train(taught, choosing, output / f"{name}-scratch", model=shape, **work)
     found: dict[str, Any] = {
         "taught": len(taught),
         "base": vars(Errors.of(base, judging)),
         "scratch": vars(Errors.of(scratch.potential, judging, scratch.seconds)),
     }
-    ways = {"tuned": {}, "without replay": {"replay_share": 0.0}} if ours else {"tuned": {}}
+    ways: dict[str, dict[str, Any]] = {"tuned": {}, "without replay": {"replay_share": 0.0}} if ours else {"tuned": {}}
     for way, changes in ways.items():
-        chosen = {**options, **changes}
+        chosen = {**short, **options, **changes}
         result = gs.finetune(
             base, taught, choosing, output / f"{name}-{way.replace(' ', '-')}", certify=False, **chosen
         )
