@@ -8,7 +8,7 @@ from typing import Any
 from groundstate.atoms import OptionError, nearest
 
 METHODS = ("full", "heads", "lora")
-REPLAY_SHARE = 0.3
+REPLAY_SHARE = 0.5
 _STEPS, _FEWEST_EPOCHS = 1500, 20
 """Of fine-tuning, not counting replay; many structures are all seen `_FEWEST_EPOCHS` times."""
 
@@ -61,7 +61,7 @@ def choose(n_frames: int, *, continued: bool) -> Choice:
 
     Measured on MgO (docs/finetuning.md), and within the range of what others found: a rate a quarter of that from
     scratch, as published for MACE models (ELoRA: 0.005, averages over some hundred steps); all weights rather than
-    adapters, which forgot more at the same error; 30 % replay. Steps rather than passes are kept: few structures need
+    adapters, which forgot more at the same error; half replay. Steps rather than passes are kept: few structures need
     as many as some more. The average of weights reaches over three epochs, at least a hundred steps.
     """
     batch = _batch(n_frames)
