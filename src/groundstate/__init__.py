@@ -16,6 +16,7 @@ _FROM = {
     "LevelOfTheory": "groundstate.atoms",
     "System": "groundstate.atoms",
     "adsorb": "groundstate.api",
+    "advise": "groundstate.api",
     "check": "groundstate.api",
     "compare": "groundstate.api",
     "drive": "groundstate.api",

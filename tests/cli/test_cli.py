@@ -10,6 +10,7 @@ import pytest
 from groundstate.cli import app, main
 from groundstate.potentials import checkpoint
 from groundstate.potentials.mace import MACEConfig, build
+from groundstate.training.advice import WAYS, Point, conclude
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "oxides"
 VERBS = ("predict", "relax", "md", "label", "train", "finetune", "evaluate", "laws", "models", "doctor")
@@ -207,11 +208,13 @@ def test_report_is_an_option_of_every_verb_that_computes(run: Run, model: Path, 
         page_of(tmp_path / f"{verb}.html")
 
 
-def test_train_then_finetune_then_evaluate(run: Run, tmp_path: Path) -> None:
+def test_train_then_finetune_then_evaluate(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("groundstate.training.certificate.EXAMINED", ("rotation",))
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
         "[model]\nchannels = 4\nlmax = 1\nhidden_lmax = 0\ncorrelation = 1\nlayers = 1\ncutoff = 3.5\n"
-        "[train]\nbatch_size = 20\nweights = {energy = 1.0, forces = 1.0}\n"
+        "[train]\nbatch_size = 8\nweights = {energy = 1.0, forces = 1.0}\n"
+        "[finetune]\nreplay_frames = 10\n"
     )
     data = EXAMPLES / "mgo_pbe.extxyz"
     code, out, err = run("train", data, "--recipe", recipe, "--epochs", "2", "--output", tmp_path / "a", "--json")
@@ -226,9 +229,26 @@ def test_train_then_finetune_then_evaluate(run: Run, tmp_path: Path) -> None:
     code, out, err = run("finetune", data, *words)
     assert code == 0, err
     assert "RMSE after" in out.replace("\n", " ")
+    assert "its base" in err, "the verdict of the certificate"
+    assert page_of(tmp_path / "b" / "certificate_page.html")["title"] == "Certificate of fine-tuning"
     code, _, err = run("train", data, "--recipe", tmp_path / "none.toml", "--output", tmp_path / "c")
     assert code == 2
     assert "E-RECIPE" in err
+
+
+def test_advice_reaches_people_and_programs(
+    run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = [Point(way, n, 0, a * n**-0.5, 1.0) for way, a in zip(WAYS, (0.5, 1.5), strict=True) for n in (10, 20, 50)]
+    planted = conclude(points, "forces", "eV/Å", 2.0, 50, 0.03, 0.5)
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("groundstate.api.advise", lambda *given, **options: asked.update(options) or planted)
+    words = ("finetune", EXAMPLES / "mgo_pbe.extxyz", "--advise", "--model", model, "--output", tmp_path / "d")
+    code, out, err = run(*words, "--wanted-error", "0.03", "--cpu-hours-per-label", "0.5", "--method", "lora", "--json")
+    assert code == 0, err
+    assert (asked["config"].wanted, asked["config"].cpu_hours_per_label, asked["method"]) == (0.03, 0.5, "lora")
+    assert page_of(tmp_path / "d" / "report.html")["lead"] == json.loads(out)["sentence"] == planted.sentence
+    assert "CPU hours" in run(*words)[1]
 
 
 def test_models_doctor_and_laws(run: Run, model: Path, tmp_path: Path) -> None:

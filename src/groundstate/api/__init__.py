@@ -15,7 +15,7 @@ from groundstate.api.compare import Comparison, compare
 from groundstate.api.doors import drive
 from groundstate.api.export import export, load_run
 from groundstate.api.installing import install, model_facts, remove
-from groundstate.api.learning import evaluate, finetune, train
+from groundstate.api.learning import advise, evaluate, finetune, train
 from groundstate.api.models import convert, laws
 from groundstate.api.parity import Parity, Tolerances, parity
 from groundstate.api.paths import neb, saddle
@@ -33,6 +33,7 @@ __all__ = [
     "Predicted",
     "Tolerances",
     "adsorb",
+    "advise",
     "check",
     "compare",
     "convert",

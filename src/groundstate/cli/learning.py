@@ -13,8 +13,8 @@ from groundstate.cli.app import app, errors, output, show
 from groundstate.cli.pages import learning as pages
 from groundstate.data import LabelReport, Record, read, split
 from groundstate.potentials.mace import MACEConfig
-from groundstate.report import provenance
-from groundstate.training import ErrorTable, Recipe, TrainConfig, TrainResult, load_recipe
+from groundstate.report import advice_page, provenance
+from groundstate.training import AdviceConfig, ErrorTable, Recipe, TrainConfig, TrainResult, load_recipe
 
 RecipeFile = Annotated[Path | None, typer.Option(help="TOML recipe of training options; a mistyped key is refused.")]
 Valid = Annotated[
@@ -26,6 +26,23 @@ Minutes = Annotated[float | None, typer.Option("--time-limit-minutes", help="End
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training data; overrides the recipe.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of weights and batches; overrides the recipe.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete what is in the output folder first.")]
+Method = Annotated[
+    str | None,
+    typer.Option(help="full: all weights; heads: frozen trunk; lora: low-rank adapters. Models of ours only."),
+]
+Rank = Annotated[int | None, typer.Option(help="Directions in which lora lets each matrix turn.")]
+ReplayFile = Annotated[
+    Path | None, typer.Option("--replay", help="Structures to keep the base's predictions on; made here if not given.")
+]
+ReplayShare = Annotated[float | None, typer.Option(help="Share of replay in an epoch; 0 for none.")]
+LearningRate = Annotated[float | None, typer.Option(help="Largest learning rate.")]
+Advise = Annotated[
+    bool, typer.Option("--advise", help="Measure learning curves and say what to do; delivers no model.")
+]
+WantedError = Annotated[float | None, typer.Option(help="With --advise: RMSE of forces to be reached, eV/Å.")]
+CPUHours = Annotated[
+    float | None, typer.Option("--cpu-hours-per-label", help="With --advise: cost of one more reference calculation.")
+]
 Size = Annotated[str, typer.Option(help="XS, S, M or L: one dial for width and depth of the model.")]
 
 
@@ -66,28 +83,96 @@ def finetune(
     valid: Valid = None,
     valid_fraction: ValidFraction = 0.2,
     recipe: RecipeFile = None,
+    method: Method = None,
+    rank: Rank = None,
+    replay: ReplayFile = None,
+    replay_share: ReplayShare = None,
+    learning_rate: LearningRate = None,
     epochs: Epochs = None,
     time_limit_minutes: Minutes = None,
     seed: Seed = None,
+    advise: Advise = False,
+    wanted_error: WantedError = None,
+    cpu_hours_per_label: CPUHours = None,
     overwrite: Overwrite = False,
     report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Teach a model your own labels, and say what became better and what worse.
+    """Teach a model your own labels, and certify what became better and what worse.
 
-    A public model is kept as it is and a small model of our own learns the difference; a model of our own continues
-    with all its weights.
+    A model of our own continues, with what is not named chosen from the amount of data; a public model is kept as it
+    is and a small model of our own learns the difference. With --advise nothing is delivered: both fine-tuning and
+    training from scratch are tried on parts of your data, and you are told which to choose and what more data bring.
 
-    `groundstate finetune mine.extxyz --model chgnet --output tuned`
+    `groundstate finetune mine.extxyz --model base.safetensors --output tuned`
+
+    `groundstate finetune mine.extxyz --model base.safetensors --output advice --advise --cpu-hours-per-label 0.5`
     """
     opt.refuse_report(report)
+    chosen = Recipe(MACEConfig.of_size("XS"), TrainConfig()) if recipe is None else load_recipe(recipe)
+    named = {
+        "method": method,
+        "rank": rank,
+        "replay_share": replay_share,
+        "learning_rate": learning_rate,
+        "epochs": epochs,
+        "time_limit_minutes": time_limit_minutes,
+        "seed": seed,
+    }
+    options = {**chosen.stated, **{key: value for key, value in named.items() if value is not None}}
+    if advise:
+        scratch = None if recipe is None else chosen.model
+        asked = AdviceConfig(wanted=wanted_error, cpu_hours_per_label=cpu_hours_per_label, seed=seed or 0)
+        return _advised(data, folder, model, scratch, asked, options, overwrite, report, as_json)
     training, validation = _labelled(data, valid, valid_fraction, seed or 0)
-    shape, options = _options(recipe, "XS", epochs, time_limit_minutes, seed)
     result = api.finetune(
-        model, training, validation, folder, model=shape, progress=True, overwrite=overwrite, **options
+        model,
+        training,
+        validation,
+        folder,
+        model=chosen.model,
+        replay=replay,
+        progress=True,
+        overwrite=overwrite,
+        **options,
     )
-    files = [file for file in (data, valid, recipe) if file is not None]
-    return _finished(f"Fine-tuning of {model}", folder, result, files, report, as_json)
+    files = [file for file in (data, valid, recipe, replay) if file is not None]
+    code = _finished(f"Fine-tuning of {model}", folder, result, files, report, as_json)
+    if result.certificate is not None:
+        errors.print(f"Certificate: {folder / 'certificate_page.html'}\n{result.certificate}", markup=False)
+    return code
+
+
+def _advised(
+    data: Path,
+    folder: Path,
+    model: str,
+    scratch: MACEConfig | None,
+    config: AdviceConfig,
+    options: dict[str, Any],
+    overwrite: bool,
+    report: Path | None,
+    as_json: bool,
+) -> int:
+    dataset, loaded = read(data), api.load(model)
+    _tell(dataset.report)
+    advice = api.advise(
+        loaded,
+        dataset.records,
+        folder,
+        model=scratch,
+        config=config,
+        progress=lambda line: errors.print(line, markup=False),
+        overwrite=overwrite,
+        **options,
+    )
+    opt.leave(advice_page(advice, provenance(loaded.potential, files=[data])), report, folder)
+    if as_json:
+        show(advice.as_dict())
+    else:
+        output.print(str(advice), markup=False, soft_wrap=True)
+        output.print(f"Report: {folder / 'report.html'}", markup=False)
+    return 0
 
 
 @app.command()

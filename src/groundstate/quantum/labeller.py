@@ -60,6 +60,8 @@ class Label:
         }
         if self.problem is not None:
             tags["label_failed"] = str(self.problem)
+        else:
+            tags["label_seconds"] = f"{self.seconds:.3g}"
         return Record(self.system, labels, self.theory if self.problem is None else None, Provenance(tags=tags))
 
 

@@ -5,5 +5,17 @@ from groundstate.report.figures import agreement, curves, parity
 from groundstate.report.page import Page
 from groundstate.report.phonon_figures import bands
 from groundstate.report.provenance import provenance
+from groundstate.report.tuning import advice_page, certificate_page
 
-__all__ = ["Page", "Picture", "agreement", "bands", "curves", "parity", "provenance", "structures"]
+__all__ = [
+    "Page",
+    "Picture",
+    "advice_page",
+    "agreement",
+    "bands",
+    "certificate_page",
+    "curves",
+    "parity",
+    "provenance",
+    "structures",
+]

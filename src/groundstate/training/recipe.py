@@ -1,24 +1,28 @@
-"""A run a user would repeat, as a TOML file of two tables: `[model]` and `[train]`."""
+"""A run a user would repeat, as a TOML file of tables `[model]`, `[train]` and, of fine-tuning, `[finetune]`."""
 
 import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 from groundstate.atoms import OptionError, nearest
 from groundstate.potentials.mace import MACEConfig
 from groundstate.training.config import TrainConfig
+from groundstate.training.finetune_config import FinetuneConfig
 
-_TABLES = ("model", "train")
+_TABLES = ("model", "train", "finetune")
 
 
 class Recipe(NamedTuple):
-    """The model to build and how to train it."""
+    """The model to build, how to train and to tune it; and, by name, which options of the two latter were stated."""
 
     model: MACEConfig
     train: TrainConfig
+    finetune: FinetuneConfig = FinetuneConfig()
+    stated: Mapping[str, Any] = MappingProxyType({})
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
@@ -37,10 +41,11 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     _refuse_unknown(document, _TABLES, "the recipe", file)
     model = dict(document.get("model", {}))
     base = MACEConfig.of_size(str(model.pop("size"))) if "size" in model else MACEConfig()
-    return Recipe(
-        _configured(base, model, "[model]", file),
-        _configured(TrainConfig(), document.get("train", {}), "[train]", file),
-    )
+    train = _configured(TrainConfig(), document.get("train", {}), "[train]", file)
+    tuned = _configured(FinetuneConfig(), document.get("finetune", {}), "[finetune]", file)
+    stated = {key: getattr(train, key) for key in document.get("train", {})}
+    stated |= {key: getattr(tuned, key) for key in document.get("finetune", {})}
+    return Recipe(_configured(base, model, "[model]", file), train, tuned, stated)
 
 
 def _configured(defaults: Any, table: Mapping[str, Any], name: str, file: Path) -> Any:

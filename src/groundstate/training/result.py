@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from groundstate.potentials import Potential
+from groundstate.training.certificate import Certificate
 from groundstate.training.error_table import ErrorTable
 
 
@@ -15,7 +16,7 @@ class TrainResult:
 
     path of the model file · potential with the best averaged weights · best: validation metrics it was chosen by ·
     history: one line per evaluation · before, after: errors on the validation frames · stopped: "epochs", "patience" or
-    "time limit".
+    "time limit" · certificate: of a tuned model.
     """
 
     path: Path
@@ -26,6 +27,7 @@ class TrainResult:
     after: ErrorTable
     stopped: str
     seconds: float
+    certificate: Certificate | None = None
 
     @property
     def worse(self) -> tuple[str, ...]:
@@ -43,9 +45,12 @@ class TrainResult:
             "worse": list(self.worse),
             "stopped": self.stopped,
             "seconds": self.seconds,
+            **({} if self.certificate is None else {"certificate": self.certificate.summary()}),
         }
 
     def __str__(self) -> str:
         story = [f"{self.path}  (stopped: {self.stopped}, {self.seconds:.0f} s)", "before", str(self.before)]
         verdict = [f"WORSE than before: {', '.join(self.worse)}"] if self.worse else []
+        if self.certificate is not None:
+            verdict.append(str(self.certificate))
         return "\n".join([*story, "after", str(self.after), *verdict])
