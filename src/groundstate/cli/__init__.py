@@ -3,6 +3,7 @@
 from groundstate.cli import (
     builders,
     compare,
+    data_check,
     drive,
     export,
     installing,
@@ -22,6 +23,7 @@ __all__ = [
     "app",
     "builders",
     "compare",
+    "data_check",
     "drive",
     "export",
     "installing",

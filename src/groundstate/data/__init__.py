@@ -3,13 +3,14 @@
 from groundstate.data.batch import Batch, batches, collate
 from groundstate.data.convert import from_ase, from_pymatgen, to_ase, to_pymatgen
 from groundstate.data.labeller import Labeller
-from groundstate.data.readers import Dataset, iterate, read, record_from_ase
+from groundstate.data.readers import Dataset, Survey, iterate, read, record_from_ase, survey
 from groundstate.data.record import Provenance, Record
 from groundstate.data.reference_energies import (
     ReferenceFit,
     check_elements,
     check_reference_energies,
     fit_reference_energies,
+    fits_by_theory,
     isolated_atom_energies,
 )
 from groundstate.data.report import LabelReport, LabelRow
@@ -25,6 +26,7 @@ __all__ = [
     "Provenance",
     "Record",
     "ReferenceFit",
+    "Survey",
     "batches",
     "check_elements",
     "check_leaks",
@@ -33,6 +35,7 @@ __all__ = [
     "composition",
     "fingerprint",
     "fit_reference_energies",
+    "fits_by_theory",
     "from_ase",
     "from_pymatgen",
     "isolated_atom_energies",
@@ -41,6 +44,7 @@ __all__ = [
     "record_from_ase",
     "refuse_existing",
     "split",
+    "survey",
     "to_ase",
     "to_pymatgen",
     "write",

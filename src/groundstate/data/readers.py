@@ -69,6 +69,48 @@ class Dataset:
         return len(self.records)
 
 
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What of a file can be read, and every refusal that `read` would have stopped at."""
+
+    records: tuple[Record, ...]
+    report: LabelReport
+    refused: tuple[GroundstateError, ...]
+
+
+def survey(
+    path: str | Path,
+    *,
+    keys: Mapping[str, str | None] | None = None,
+    stress_convention: str | None = None,
+    theory: Theories | None = None,
+) -> Survey:
+    """A file as it is: what is refused is collected and not raised. Labels that are NaN are left out.
+
+    Raises only where there is no such file, or its format cannot be told.
+    """
+    file, reading = _door(path, keys, stress_convention, theory, "mask")
+    reader_for(file)
+    records: list[Record] = []
+    refused: list[GroundstateError] = []
+    notes: Counter[str] = Counter()
+    unread: Counter[tuple[str, str]] = Counter()
+    for outcome in _outcomes(file, reading):
+        if isinstance(outcome, GroundstateError):
+            refused.append(outcome)
+            continue
+        records.append(outcome.record)
+        notes.update(set(outcome.notes))
+        unread.update((name, key) for key, name in outcome.unread.items())
+    try:
+        _check_labels(records, reading, (), unread, file)
+    except GroundstateError as error:
+        refused.append(error)
+    if theory is None:
+        notes.update(_unseparated(records))
+    return Survey(tuple(records), report_of(records, notes, unread), tuple(refused))
+
+
 def read(
     path: str | Path,
     *,

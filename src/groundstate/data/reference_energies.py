@@ -42,6 +42,18 @@ def fit_reference_energies(
     left out. Refused where even the best references leave a mean residual above 1 eV/atom.
     Source: Holland and Welsch, Commun. Stat. A 6, 813 (1977). Checked: tests/data/test_reference_energies.py
     """
+    fit = describe_reference_energies(records, priors, iterations=iterations)
+    if abs(fit.mean_residual) > LARGEST_MEAN_RESIDUAL:
+        _, fractions, energies = _per_atom([record for record in records if "energy" in record.labels])
+        expected = fractions @ np.array([fit.energies[z] for z in sorted(fit.energies)])
+        raise _foreign(fit.mean_residual, energies, expected)
+    return fit
+
+
+def describe_reference_energies(
+    records: Sequence[Record], priors: Mapping[int, float] | None = None, *, iterations: int = 50
+) -> ReferenceFit:
+    """The fit of `fit_reference_energies`, whatever residual it leaves."""
     labelled = [record for record in records if "energy" in record.labels]
     if not labelled:
         raise DataError(
@@ -53,7 +65,7 @@ def fit_reference_energies(
     rank = int(np.linalg.matrix_rank(fractions, tol=1e-6 * np.linalg.norm(fractions, 2)))
     shift = _robust_shift(fractions, target, iterations)
     residual = target - fractions @ shift
-    fit = ReferenceFit(
+    return ReferenceFit(
         energies={z: float(e) for z, e in zip(elements, prior + shift, strict=True)},
         rank=rank,
         n_elements=len(elements),
@@ -62,9 +74,21 @@ def fit_reference_energies(
         mean_residual=float(residual.mean()),
         note=_note(rank, len(elements), priors is not None),
     )
-    if abs(fit.mean_residual) > LARGEST_MEAN_RESIDUAL:
-        raise _foreign(fit.mean_residual, energies, energies - residual)
-    return fit
+
+
+def fits_by_theory(records: Sequence[Record]) -> dict[str, ReferenceFit]:
+    """A fit for each level of theory among records with energies, by its id ("" where it is not stated)."""
+    members: dict[str, list[Record]] = {}
+    for record in records:
+        if "energy" in record.labels:
+            members.setdefault("" if record.theory is None else record.theory.id, []).append(record)
+    return {theory: describe_reference_energies(own) for theory, own in members.items()}
+
+
+def residual_energy(record: Record, energies: Mapping[int, float]) -> float:
+    """Energy less references, eV/atom."""
+    references = sum(energies[z] for z in record.system.numbers.tolist())
+    return (float(record.labels["energy"]) - references) / record.n_atoms
 
 
 def _per_atom(records: Sequence[Record]) -> tuple[list[int], np.ndarray, np.ndarray]:

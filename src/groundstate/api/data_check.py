@@ -1,0 +1,81 @@
+"""Data sets examined before anything is learned from them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundstate.api.sources import File
+from groundstate.data import LabelReport, Record, Survey, iterate, survey
+from groundstate.data.lint import Examination, examine
+
+_FREE = ("free_energy", "REF_free_energy")
+
+
+@dataclass(frozen=True, eq=False)
+class DataCheck:
+    """The examination of a data set, and what was read from each of its files."""
+
+    examination: Examination
+    labels: Mapping[str, LabelReport]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        read = {name: {"table": own.as_table(), "notes": list(own.notes)} for name, own in self.labels.items()}
+        return {"labels": read, **self.examination.as_dict()}
+
+
+def check_data(
+    source: File | Sequence[File] | Sequence[Record],
+    against: File | Sequence[File] | Sequence[Record] = (),
+    *,
+    keys: Mapping[str, str | None] | None = None,
+    stress_convention: str | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> DataCheck:
+    """Everything wrong with a data set that can be told from it, and leaks between it and another.
+
+    `gs.check_data("train.extxyz", "test.extxyz").examination.findings`. `keys` and `stress_convention` are those of
+    `read`; what reading would refuse is among the findings.
+    """
+    told = progress or (lambda done, total, name: None)
+    options = {"keys": keys, "stress_convention": stress_convention}
+    mine, surveys = _read(source, options)
+    other, _ = _read(against, options)
+    refused = [error for own in surveys.values() for error in own.refused]
+    examination = examine(
+        mine, other, refused=refused, other_energies=_free_energies(mine, surveys, stress_convention), progress=told
+    )
+    return DataCheck(examination, {name: own.report for name, own in surveys.items()})
+
+
+def _read(source: Any, options: Mapping[str, Any]) -> tuple[list[Record], dict[str, Survey]]:
+    """Records of files in order, or records as they are given."""
+    parts = [source] if isinstance(source, str | Path) else list(source)
+    surveys = {str(part): survey(part, **options) for part in parts if isinstance(part, str | Path)}
+    records = [r for part in parts for r in ([part] if isinstance(part, Record) else surveys[str(part)].records)]
+    return records, surveys
+
+
+def _free_energies(
+    records: Sequence[Record], surveys: Mapping[str, Survey], stress_convention: str | None
+) -> dict[str, NDArray[np.float64]]:
+    """The free energies of files that hold them beside the energies that were read."""
+    found: dict[tuple[str | None, int | None], float] = {}
+    for name, own in surveys.items():
+        if not any(note.startswith("free_energy is present too") for note in own.report.notes):
+            continue
+        for key in _FREE:
+            again = iterate(
+                name, keys={"energy": key}, stress_convention=stress_convention, missing="mask", salvage=True
+            )
+            for record in again:
+                if "energy" in record.labels:
+                    found[record.provenance.file, record.provenance.frame] = float(record.labels["energy"])
+    if not found:
+        return {}
+    places = [(record.provenance.file, record.provenance.frame) for record in records]
+    return {"free_energy": np.array([found.get(place, np.nan) for place in places])}

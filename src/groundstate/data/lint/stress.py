@@ -1,0 +1,177 @@
+"""Is stress (1/V) dE/dε? Told from the data alone, by steps between frames that differ in their cells.
+
+Checked: tests/data/lint/test_derivatives.py
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from groundstate.atoms.units import GIGAPASCAL
+from groundstate.data.lint.finding import Checked, Finding, not_checked
+from groundstate.data.lint.forces import NOISE, force_slope
+from groundstate.data.lint.frames import Floats, Frames
+from groundstate.data.lint.slopes import STRESS_FACTORS, TIGHT, Slope, meaning, slope
+from groundstate.data.lint.steps import Steps
+
+CHECK = "stress is (1/V) dE/dε"
+_FEWEST = 5
+_SMALL_STRAIN = 0.03
+_SHEAR = 0.2
+"""Share of a step's work that shear must do for the order of shear components to be told."""
+_PRESSURE = 1.0
+"""GPa; a smaller constant pressure between energies and stresses is an incomplete basis (Pulay stress)."""
+_ORDERS: Mapping[tuple[int, int, int], str] = {
+    # labelled components that stand where yz, xz, xy belong
+    (0, 1, 2): "",
+    (1, 0, 2): "yz and xz exchanged",
+    (2, 1, 0): "yz and xy exchanged",
+    (0, 2, 1): "xz and xy exchanged",
+    (2, 0, 1): "xy yz xz where yz xz xy belong",
+    (1, 2, 0): "VASP's order xx yy zz xy yz zx read as xx yy zz yz xz xy",
+}
+_OFF_DIAGONAL = ([1, 0, 0], [2, 2, 1])
+
+
+def check_stress(frames: Frames, steps: Steps) -> Checked:
+    """Sign, unit and order of the components of stress, and whether the energy is an enthalpy."""
+    if not np.isfinite(frames.stress).any():
+        return not_checked(CHECK, "no frame has stress")
+    told = _told(steps)
+    if len(told) < _FEWEST:
+        return not_checked(CHECK, f"{len(told)} steps between frames of the same atoms that differ in their cells")
+    rest = told.energy - np.nan_to_num(told.work)
+    found, virial = _normal(told, rest)
+    said = f"energy against work of stress: slope {found}"
+    points = tuple(zip(told.strain_work.tolist(), rest.tolist(), strict=True))
+    if not found.is_one:
+        if min(found.scatter, virial.scatter) > TIGHT:
+            return _unrelated(told, found, said)
+        return Checked(CHECK, said, findings=(_scaled(found, virial),), points=points)
+    finding = _exchanged(told, rest) or _enthalpy(told, rest)
+    return Checked(CHECK, said, findings=() if finding is None else (finding,), points=points)
+
+
+def _told(steps: Steps) -> Steps:
+    """Strained steps with stress, whose forces are known to be right or did no work."""
+    forces = force_slope(steps)
+    still = np.abs(np.nan_to_num(steps.work)) + np.abs(np.nan_to_num(steps.bend)) < NOISE
+    still |= steps.length < 1e-3
+    usable = still | np.isfinite(steps.work) if forces.n < _FEWEST or forces.is_one else still
+    told = steps[steps.strained & np.isfinite(steps.strain_work) & usable]
+    return told[np.abs(told.energy) + np.abs(told.strain_work) > NOISE]
+
+
+def _normal(told: Steps, rest: Floats) -> tuple[Slope, Slope]:
+    """The slope over the work of stress as labelled, and as if it were a virial; sheared steps for want of others."""
+    diagonal, shear = _parts(told)
+    plain = np.abs(shear) < _SHEAR * (np.abs(shear) + np.abs(diagonal))
+    if plain.sum() < _FEWEST:
+        plain = np.ones(len(told), dtype=bool)
+    work, scale = (diagonal + shear)[plain], np.abs(np.nan_to_num(told.bend[plain]))
+    volume = told.mean_volume[plain]
+    return slope(work, rest[plain], scale, NOISE), slope(work / volume, rest[plain], scale / volume, NOISE)
+
+
+def _parts(told: Steps) -> tuple[Floats, Floats]:
+    """Work of the normal and of the shear components, eV."""
+    diagonal = told.mean_volume * np.einsum("sii,sii->s", told.stress, told.strain)
+    return diagonal, told.strain_work - diagonal
+
+
+def _scaled(found: Slope, virial: Slope) -> Finding:
+    if virial.scatter < 0.5 * found.scatter and 0.71 < abs(virial.value) < 1.41:
+        sign = "" if virial.value < 0 else " with the opposite sign"
+        what = "stress is labelled as V·σ" if virial.value > 0 else "the labels are a virial, −V·σ"
+        return Finding(
+            "L-STRESS-SCALE",
+            "error",
+            f"{what}: the energy changes by {virial.value:.3g} times label:ε, without the volume",
+            numbers={"slope": virial.value, "steps": virial.n},
+            why="a model would be taught a pressure that depends on the size of the cell",
+            fix="read it with stress_convention='virial'" if not sign else "divide by the volume",
+        )
+    known = meaning(found.value, STRESS_FACTORS)
+    flipped = known == "the opposite sign"
+    vasp = found.value < 0 and "kbar" in known
+    return Finding(
+        "L-STRESS-SIGN" if flipped else "L-STRESS-SCALE",
+        "error",
+        f"stress is not (1/V) dE/dε: the energy changes by {found.value:.4g} times its work"
+        + (f", as with {known}" if known else ", which is no factor of units known here"),
+        numbers={"slope": found.value, "low": found.low, "high": found.high, "steps": found.n},
+        why="cells would relax the wrong way or by the wrong amount",
+        fix="read it with stress_convention='kbar-vasp'"
+        if vasp
+        else "negate it: stress is positive in tension"
+        if flipped
+        else "state stress_convention when reading, or convert to eV/Å³",
+    )
+
+
+def _unrelated(told: Steps, found: Slope, said: str) -> Checked:
+    if float(np.median(np.abs(told.strain).max(axis=(1, 2)))) > _SMALL_STRAIN or np.median(told.length) > 0.1:
+        return not_checked(CHECK, "the nearest frames with other cells are too far apart")
+    finding = Finding(
+        "L-STRESS-UNRELATED",
+        "error",
+        "stress has nothing to do with the energies: its work explains none of their change with the cell",
+        numbers={"slope": found.value, "scatter": found.scatter, "steps": found.n},
+        why="it belongs to other frames, or its components stand in another order",
+        fix="check how it was written, or leave it out with keys={'stress': None}",
+    )
+    return Checked(CHECK, said, findings=(finding,))
+
+
+def _exchanged(told: Steps, rest: Floats) -> Finding | None:
+    """Shear components in another order: the one that explains the energies of sheared cells best."""
+    diagonal, _ = _parts(told)
+    stress, strain = told.stress[:, *_OFF_DIAGONAL], told.strain[:, *_OFF_DIAGONAL]
+    work = {order: 2 * told.mean_volume * (stress[:, list(order)] * strain).sum(axis=1) for order in _ORDERS}
+    largest = np.abs(np.array(list(work.values()))).max(axis=0)
+    sheared = largest > _SHEAR * (largest + np.abs(diagonal) + np.abs(np.nan_to_num(told.bend))) + NOISE
+    if sheared.sum() < _FEWEST:
+        return None
+    left = {order: _explained(rest - diagonal, own, np.nan_to_num(told.bend), sheared) for order, own in work.items()}
+    best = min(left, key=left.__getitem__)
+    if left[0, 1, 2] < TIGHT or left[best] > 0.5 * left[0, 1, 2]:
+        return None
+    return Finding(
+        "L-STRESS-ORDER",
+        "error",
+        f"shear components of stress stand in another order: {_ORDERS[best]}. So the energies of sheared cells agree to"
+        f" {100 * left[best]:.0f} %, as labelled to {100 * left[0, 1, 2]:.0f} %",
+        tuple(np.unique(np.concatenate([told.first[sheared], told.second[sheared]])).tolist()),
+        numbers={"sheared_steps": int(sheared.sum()), "scatter": left[0, 1, 2], "scatter_reordered": left[best]},
+        why="shear would be learned in the wrong plane",
+        fix="write nine components, or state stress_convention='kbar-vasp' or 'ase'",
+    )
+
+
+def _explained(rest: Floats, work: Floats, bend: Floats, chosen: np.ndarray) -> float:
+    """Median of what the work leaves over the sum of both."""
+    scale = np.abs(rest) + np.abs(work) + np.abs(bend) + NOISE
+    return float(np.median((np.abs(rest - work) / scale)[chosen]))
+
+
+def _enthalpy(told: Steps, rest: Floats) -> Finding | None:
+    """A pressure at which E is rather E + pV: what is left after the work of stress goes as the volume."""
+    left = rest - told.strain_work
+    moved = np.abs(told.volume) > 1e-3 * told.mean_volume
+    if moved.sum() < _FEWEST:
+        return None
+    found = slope(told.volume[moved], left[moved], np.zeros(int(moved.sum())), NOISE)
+    pressure = found.value / GIGAPASCAL
+    before = float(np.median(np.abs(left[moved])))
+    after = float(np.median(np.abs(left[moved] - found.value * told.volume[moved])))
+    if found.low * found.high <= 0 or abs(pressure) < _PRESSURE or after > 0.3 * before:
+        return None
+    return Finding(
+        "L-ENTHALPY",
+        "warning",
+        f"energies and stresses differ by a constant pressure of {pressure:.3g} GPa: the energy looks like an enthalpy"
+        " E + pV, or the basis is too small for the cell (Pulay stress)",
+        numbers={"pressure_GPa": pressure, "low_GPa": found.low / GIGAPASCAL, "high_GPa": found.high / GIGAPASCAL},
+        why="an enthalpy is no potential energy: its minimum is at another volume",
+        fix="read the energy and not the enthalpy; else raise the plane-wave cutoff",
+    )
