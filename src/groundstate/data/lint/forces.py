@@ -15,8 +15,8 @@ CHECK = "forces are −dE/dx"
 NOISE = 2e-3
 """eV; energies of one structure printed and converged differently."""
 _FEWEST = 5
-_STRAIGHT, _ENOUGH = 0.5, 30
-"""Steps along which the forces turn less than this leave a sharper slope, where there are so many of them."""
+_STRAIGHT, _ENOUGH = 0.3, 30
+"""Steps along which the energy changes by more than this share of the bend leave a sharper slope, if they are so many."""
 _SHORT = 0.1
 """Å; so small a step between real frames is nearly quadratic, and its work must be the change of the energy."""
 _WRONG = 0.5
@@ -27,7 +27,7 @@ def force_slope(steps: Steps) -> Slope:
     """Change of the energy against the work of the forces, over steps at a fixed cell."""
     fixed = steps[~steps.strained & np.isfinite(steps.work)]
     told = fixed[np.abs(fixed.energy) + np.abs(fixed.work) > NOISE]
-    straight = told[np.abs(told.energy) + np.abs(told.work) > _STRAIGHT * np.abs(told.bend)]
+    straight = told[np.abs(told.energy) > _STRAIGHT * np.maximum(np.abs(told.work), np.abs(told.bend))]
     told = straight if len(straight) >= _ENOUGH else told
     return slope(told.work, told.energy, np.abs(told.bend), NOISE)
 

@@ -80,7 +80,9 @@ def slope(x: Floats, y: Floats, scale: Floats, noise: float) -> Slope:
         return Slope(np.nan, np.nan, np.nan, np.inf, 0)
     ratio = y / x
     order = np.argsort(ratio)
-    weight = (np.abs(x) / (np.abs(x) + scale))[order]
+    # Neither a label that is turned (x grows) nor one that is moved (y grows) may weigh more than the others.
+    size = np.abs(x) + scale
+    weight = np.minimum(np.abs(x) / size, np.abs(y) / (np.abs(y) + size))[order] + 1e-12
     share = np.cumsum(weight) / weight.sum()
     spread = 0.98 * float(np.sqrt((weight**2).sum()) / weight.sum())
     low, middle, high = (

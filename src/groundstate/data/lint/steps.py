@@ -4,7 +4,6 @@ For a small step Δr and strain ε the energy must change by −½(Fᵢ + Fⱼ)�
 quadratic (the trapezoidal rule). Checked: tests/data/lint/test_derivatives.py
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +85,7 @@ def _within(frames: Frames, members: NDArray[np.int64]) -> Steps:
     """Steps among frames of the same atoms."""
     periodic = frames.pbc[members[0]]
     positions = np.stack([frames.positions[i] for i in members])
-    forces = np.stack([_forces(frames, i) for i in members])
+    forces = np.stack([_forces(frames, i) for i in members.tolist()])
     if periodic.any():
         cells = np.stack([complete_cell(frames.records[i].system) for i in members])
         fractional = _unwrapped(np.linalg.solve(cells.transpose(0, 2, 1), positions.transpose(0, 2, 1)), periodic)
@@ -96,7 +95,7 @@ def _within(frames: Frames, members: NDArray[np.int64]) -> Steps:
         fractional = positions - positions.mean(axis=1, keepdims=True)
         turn = _turns(fractional, fractional[:1])
         fractional, forces = fractional @ turn, forces @ turn
-    first, second = _nearest(fractional @ cells.mean(axis=0), cells, periodic.any())
+    first, second = _nearest(fractional @ cells.mean(axis=0), cells, bool(periodic.any()))
     step = fractional[second] - fractional[first]
     if not periodic.any():
         turn = _turns(fractional[second], fractional[first])
@@ -161,15 +160,19 @@ def _nearest(points: Floats, cells: Floats, periodic: bool) -> tuple[NDArray[np.
     distance = square[:, None] + square[None, :] - 2 * flat @ flat.T
     distance[distance < n_atoms * _SMALLEST_STEP**2] = np.inf
     np.fill_diagonal(distance, np.inf)
-    count = min(_NEIGHBOURS, n_frames - 1)
-    near = np.argpartition(distance, count - 1, axis=1)[:, :count]
-    rows = np.repeat(np.arange(n_frames), count)
-    finite = np.isfinite(distance[rows, near.ravel()])
-    pairs = np.unique(np.sort(np.stack([rows, near.ravel()], axis=1)[finite], axis=1), axis=0)
+    found = [_lowest(distance)]
+    if periodic:
+        # Frames of one cell lie closest to each other; stress is told by those of another.
+        one_cell = np.abs(cells[:, None] - cells[None, :]).max(axis=(2, 3)) < 1e-6
+        found.append(_lowest(np.where(one_cell, np.inf, distance)))
+    pairs = np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
     return pairs[:, 0], pairs[:, 1]
 
 
-def indices_of(steps: Steps, frames: Sequence[int]) -> Iterator[NDArray[np.int64]]:
-    """The rows of the steps that start or end at each frame."""
-    for frame in frames:
-        yield np.flatnonzero((steps.first == frame) | (steps.second == frame))
+def _lowest(distance: Floats) -> NDArray[np.int64]:
+    """Pairs of each frame and the few at the smallest finite distances."""
+    n_frames = len(distance)
+    count = min(_NEIGHBOURS, n_frames - 1)
+    near = np.argpartition(distance, count - 1, axis=1)[:, :count].ravel()
+    rows = np.repeat(np.arange(n_frames), count)
+    return np.stack([rows, near], axis=1)[np.isfinite(distance[rows, near])]
