@@ -47,6 +47,16 @@ def rattled(
     return systems
 
 
+def shuffled(systems: list[System], seed: int = 0) -> list[System]:
+    """Atoms of each structure in an order of its own, so that no step leads from one frame to another."""
+    draw = torch.Generator().manual_seed(seed)
+    orders = [torch.randperm(system.n_atoms, generator=draw) for system in systems]
+    return [
+        s.replace(positions=s.positions[o], numbers=s.numbers[o], masses=s.masses[o])
+        for s, o in zip(systems, orders, strict=True)
+    ]
+
+
 def relabelled(
     records: list[Record], name: str, change: Callable[[Record, torch.Tensor], torch.Tensor]
 ) -> list[Record]:

@@ -52,9 +52,9 @@ def check_forces(frames: Frames, steps: Steps) -> Checked:
     if found.is_one:
         return Checked(CHECK, said, findings=tuple(_disagreeing(frames, steps)), points=points)
     length = float(np.median(steps.length[~steps.strained]))
-    if found.scatter < TIGHT:
+    if found.is_known:
         return Checked(CHECK, said, findings=(_scaled(frames, found),), points=points)
-    if length < _SHORT:
+    if length < _SHORT and found.n >= 2 * _FEWEST:
         return Checked(CHECK, said, findings=(_unrelated(found, length),), points=points)
     return not_checked(CHECK, f"the nearest frames are too far apart (median step {length:.2f} Å per atom)")
 

@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 REACH = 5.0
 """Å; pairs of atoms that the checks of distances look at."""
 _FARTHEST = 40.0
+_CROWD = 100.0
+"""A cube of so many atoms is seen at most: of lengths in another unit all atoms would be neighbours."""
 UNSTATED = "not stated"
 _RADII = np.array([np.nan, *(row.covalent_radius for row in periodic_table())])
 
@@ -150,7 +152,10 @@ class Frames:
 
 
 def pairs_within(record: Record, reach: float) -> Pairs:
-    """Unordered pairs of one structure closer than `reach` (Å)."""
+    """Unordered pairs of one structure closer than `reach` (Å), or nearer where that would be more than a crowd."""
+    volume = float(record.system.volume[0])
+    if volume > 0 and bool(record.system.pbc.all()):
+        reach = min(reach, (_CROWD * volume / record.n_atoms) ** (1 / 3))
     system, graph = record.system, find_neighbours(record.system, reach)
     first, second = graph.receivers.numpy(), graph.senders.numpy()
     # Of an edge and its reverse the first stays; an atom and its own image are each other's reverse too.

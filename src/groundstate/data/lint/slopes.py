@@ -56,9 +56,14 @@ class Slope:
     n: int
 
     @property
+    def is_known(self) -> bool:
+        """Whether the two are proportional and the slope is known within a factor of 2."""
+        return self.scatter < TIGHT and self.low * self.high > 0 and 0.5 < abs(self.low / self.high) < 2.0
+
+    @property
     def is_one(self) -> bool:
         """Equal to 1 as far as anharmonic steps can say."""
-        return self.scatter < TIGHT and 0.71 < self.value < 1.41
+        return self.is_known and 0.71 < self.value < 1.41
 
     def __str__(self) -> str:
         return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g}) over {self.n} steps"

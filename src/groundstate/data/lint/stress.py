@@ -51,7 +51,7 @@ def check_stress(frames: Frames, steps: Steps) -> Checked:
     if pressed is not None:
         return Checked(CHECK, said, findings=(pressed,), points=points)
     if not found.is_one:
-        if min(found.scatter, virial.scatter) > TIGHT:
+        if not (found.is_known or virial.is_known):
             return _unrelated(told, found, said)
         return Checked(CHECK, said, findings=(_scaled(found, virial),), points=points)
     finding = _exchanged(told, rest)
