@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groundstate.api.sources import File
+from groundstate.api.sources import File, load
+from groundstate.api.structures import predict
 from groundstate.data import LabelReport, Record, Survey, iterate, survey
 from groundstate.data.lint import Examination, examine
 
+_MOST = 200
+"""Frames a model is asked about; more would not change a sign or a unit."""
 _FREE = ("free_energy", "REF_free_energy")
 
 
@@ -32,14 +35,16 @@ def check_data(
     source: File | Sequence[File] | Sequence[Record],
     against: File | Sequence[File] | Sequence[Record] = (),
     *,
+    model: Any = None,
     keys: Mapping[str, str | None] | None = None,
     stress_convention: str | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> DataCheck:
     """Everything wrong with a data set that can be told from it, and leaks between it and another.
 
-    `gs.check_data("train.extxyz", "test.extxyz").examination.findings`. `keys` and `stress_convention` are those of
-    `read`; what reading would refuse is among the findings.
+    `gs.check_data("train.extxyz", "test.extxyz").examination.findings`. With a model its forces and stresses are
+    compared too, which tells signs and units where frames are too far apart to tell by themselves. `keys` and
+    `stress_convention` are those of `read`; what reading would refuse is among the findings.
     """
     told = progress or (lambda done, total, name: None)
     options = {"keys": keys, "stress_convention": stress_convention}
@@ -47,7 +52,13 @@ def check_data(
     other, _ = _read(against, options)
     refused = [error for own in surveys.values() for error in own.refused]
     examination = examine(
-        mine, other, refused=refused, other_energies=_free_energies(mine, surveys, stress_convention), progress=told
+        mine,
+        other,
+        refused=refused,
+        other_energies=_free_energies(mine, surveys, stress_convention),
+        predictions=None if model is None else _predicted(mine, model),
+        model="" if model is None else load(model).id,
+        progress=told,
     )
     return DataCheck(examination, {name: own.report for name, own in surveys.items()})
 
@@ -58,6 +69,19 @@ def _read(source: Any, options: Mapping[str, Any]) -> tuple[list[Record], dict[s
     surveys = {str(part): survey(part, **options) for part in parts if isinstance(part, str | Path)}
     records = [r for part in parts for r in ([part] if isinstance(part, Record) else surveys[str(part)].records)]
     return records, surveys
+
+
+def _predicted(records: Sequence[Record], model: Any) -> list[Mapping[str, NDArray[np.float64]] | None]:
+    """Forces and stress a model gives of each record: of those evenly chosen where they are many."""
+    loaded = load(model)
+    said: list[Mapping[str, NDArray[np.float64]] | None] = [None] * len(records)
+    chosen = [r for r in range(0, len(records), -(-len(records) // _MOST)) if records[r].n_atoms > 1]
+    for want in (("forces", "stress"), ("forces",)):
+        members = [r for r in chosen if bool(records[r].system.pbc.any()) == ("stress" in want)]
+        for r, result in zip(members, predict([records[r].system for r in members], loaded, want), strict=True):
+            if result.problem is None:
+                said[r] = {name: value.detach().double().cpu().numpy() for name, value in result.values.items()}
+    return said
 
 
 def _free_energies(

@@ -30,6 +30,9 @@ def check(
     against: Annotated[
         list[Path] | None, typer.Option(help="A file of the other set: leaks between the two. May be repeated.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option("--with", help="A model to compare forces and stresses with: a name or a path.")
+    ] = None,
     key: Annotated[
         list[str] | None, typer.Option(help="quantity=key, where the usual names do not serve: energy=DFT_total.")
     ] = None,
@@ -49,11 +52,16 @@ def check(
     `groundstate data check train.extxyz --against test.extxyz --report checked`
     """
     page, exclusions = _places(report)
-    result = api.check_data(files, against or (), keys=_keys(key or []), stress_convention=stress_convention)
+    loaded = None if model is None else api.load(model)
+    result = api.check_data(
+        files, against or (), model=loaded, keys=_keys(key or []), stress_convention=stress_convention
+    )
     examination = result.examination
     if page is not None:
         page.parent.mkdir(exist_ok=True)
-        pages.examined(result, provenance(files=[*files, *(against or [])])).write(page)
+        pages.examined(
+            result, provenance(None if loaded is None else loaded.potential, files=[*files, *(against or [])])
+        ).write(page)
         pages.write_exclusions(examination, exclusions)
     if as_json:
         show(result.as_dict())

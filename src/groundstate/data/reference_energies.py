@@ -11,6 +11,8 @@ from groundstate.data.record import Record
 
 LARGEST_MEAN_RESIDUAL = 1.0
 """eV/atom; beyond it the references belong to another code or functional, or the labels are not total energies."""
+_STRONGEST_BINDING = -12.0
+"""eV/atom"""
 _HUBER = 1.345
 """Huber's constant in units of the robust spread: 95 % efficient where residuals are Gaussian."""
 
@@ -154,8 +156,14 @@ def isolated_atom_energies(records: Sequence[Record], reach: float) -> dict[int,
     return energies
 
 
-def check_reference_energies(records: Sequence[Record], energies: Mapping[int, float]) -> float:
-    """Mean residual in eV/atom of given reference energies; refused above 1 eV/atom or where an element is missing."""
+def check_reference_energies(
+    records: Sequence[Record], energies: Mapping[int, float], *, of_atoms: bool = False
+) -> float:
+    """Mean residual in eV/atom of given reference energies; refused above 1 eV/atom or where an element is missing.
+
+    of_atoms: the references are energies of isolated atoms. What is left is then the energy of bonding, which no
+    structure has above 0 by much nor below −12 eV/atom (tungsten: −8.9).
+    """
     labelled = [record for record in records if "energy" in record.labels]
     if not labelled:
         return 0.0
@@ -170,7 +178,8 @@ def check_reference_energies(records: Sequence[Record], energies: Mapping[int, f
         )
     expected = fractions @ np.array([energies[z] for z in elements])
     mean = float((per_atom - expected).mean())
-    if abs(mean) > LARGEST_MEAN_RESIDUAL:
+    lowest = _STRONGEST_BINDING if of_atoms else -LARGEST_MEAN_RESIDUAL
+    if not lowest <= mean <= LARGEST_MEAN_RESIDUAL:
         raise _foreign(mean, per_atom, expected)
     return mean
 

@@ -76,15 +76,28 @@ class Loop:
         if self.state.counters.before is not None:
             return
         table = self.errors()
-        offset = table["energy"].mean if "energy" in table.rows and "energy" in self.aim.requires else 0.0
-        if abs(offset) > self.config.largest_offset:
+        for theory, offset in self._offsets(table).items():
+            if abs(offset) <= self.config.largest_offset:
+                continue
             raise RunError(
                 "E-REFERENCE-MISMATCH",
-                f"before training, predicted energies are off by {offset:+.3g} eV/atom on average",
+                f"before training, predicted energies{theory} are off by {offset:+.3g} eV/atom on average",
                 why="reference energies and labels disagree about the zero of energy, and the network would learn that",
                 fix="fit the reference energies to these labels, or raise largest_offset if the difference is meant",
             )
         self.state.counters.before = (before or table).as_dict()
+
+    def _offsets(self, table: ErrorTable) -> dict[str, float]:
+        """Mean error of the energy, eV/atom, for each level of theory by itself: those of two could cancel."""
+        if "energy" not in table.rows or "energy" not in self.aim.requires:
+            return {}
+        members: dict[str, list[Record]] = {}
+        for record in self.valid:
+            if "energy" in record.labels:
+                members.setdefault("" if record.theory is None else f" of {record.theory.id}", []).append(record)
+        if len(members) == 1:
+            return {"": table["energy"].mean}
+        return {name: evaluate_errors(self.state.potential, own)["energy"].mean for name, own in members.items()}
 
     def errors(self) -> ErrorTable:
         """Errors on the validation frames as the weights now are; no rows for an aim that reads no labels."""

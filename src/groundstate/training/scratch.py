@@ -8,7 +8,7 @@ import torch
 
 from groundstate.atoms import find_neighbours
 from groundstate.atoms.elements import symbols
-from groundstate.data import Record, fit_reference_energies
+from groundstate.data import Record, check_reference_energies, fit_reference_energies
 from groundstate.potentials import Model
 from groundstate.potentials.mace import MACEConfig, build
 from groundstate.training.config import TrainConfig
@@ -47,6 +47,7 @@ def train_from_scratch(
     bonded = [record for record in train_records if not _is_isolated(record, model_config.cutoff)]
     elements = {int(z) for record in bonded for z in record.system.numbers.unique()}
     if elements and elements <= isolated.keys():
+        check_reference_energies(bonded, isolated, of_atoms=True)
         references, note = isolated, "energies of isolated atoms among the training frames"
     else:
         fit = fit_reference_energies(bonded)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from groundstate.atoms import GroundstateError
 from groundstate.atoms.elements import symbols
+from groundstate.data.lint.against_model import Predictions, check_against_model
 from groundstate.data.lint.distances import check_distances
 from groundstate.data.lint.duplicates import check_duplicates, check_leaks_between
 from groundstate.data.lint.energies import check_energies
@@ -84,12 +85,14 @@ def examine(
     *,
     refused: Sequence[GroundstateError] = (),
     other_energies: Mapping[str, NDArray[np.float64]] | None = None,
+    predictions: Predictions | None = None,
+    model: str = "",
     progress: Progress = _silent,
 ) -> Examination:
     """Run every check over the records, and look for leaks between them and `against`.
 
     refused: what reading the files refused (`data.survey`) · other_energies: energies of the records under other keys
-    than the one read (eV, [record], NaN where absent).
+    than the one read (eV, [record], NaN where absent) · predictions: what the potential called `model` says of them.
     """
     if not records:
         return Examination((), (check_reading(refused, 0),), {})
@@ -112,6 +115,8 @@ def examine(
     for index, (name, check) in enumerate(checks.items()):
         progress(index, len(checks), name)
         done.append(check())
+    if predictions is not None:
+        done += check_against_model(frames, predictions, model)
     progress(len(checks), len(checks), "")
     return Examination(frames.records, tuple(done), fits)
 

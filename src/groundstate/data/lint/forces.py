@@ -16,7 +16,7 @@ NOISE = 2e-3
 """eV; energies of one structure printed and converged differently."""
 _FEWEST = 5
 _STRAIGHT, _ENOUGH = 0.3, 30
-"""Steps along which the energy changes by more than this share of the bend leave a sharper slope, if they are so many."""
+"""Steps whose energy changes by more than this share of the bend leave a sharper slope, where there are so many."""
 _SHORT = 0.1
 """Å; so small a step between real frames is nearly quadratic, and its work must be the change of the energy."""
 _WRONG = 0.5

@@ -24,7 +24,7 @@ _EXCHANGED = 0.08
 """What right components leave unexplained of the energies of sheared cells stays below it."""
 _PRESSURE = 1.0
 """GPa; a smaller constant pressure between energies and stresses is an incomplete basis (Pulay stress)."""
-_ORDERS: Mapping[tuple[int, int, int], str] = {
+ORDERS: Mapping[tuple[int, int, int], str] = {
     # labelled components that stand where yz, xz, xy belong
     (0, 1, 2): "",
     (1, 0, 2): "yz and xz exchanged",
@@ -33,7 +33,7 @@ _ORDERS: Mapping[tuple[int, int, int], str] = {
     (2, 0, 1): "xy yz xz where yz xz xy belong",
     (1, 2, 0): "VASP's order xx yy zz xy yz zx read as xx yy zz yz xz xy",
 }
-_OFF_DIAGONAL = ([1, 0, 0], [2, 2, 1])
+OFF_DIAGONAL = ([1, 0, 0], [2, 2, 1])
 
 
 def check_stress(frames: Frames, steps: Steps) -> Checked:
@@ -48,14 +48,12 @@ def check_stress(frames: Frames, steps: Steps) -> Checked:
     said = f"energy against work of stress: slope {found}"
     points = tuple(zip(told.strain_work.tolist(), rest.tolist(), strict=True))
     pressed = _enthalpy(told, rest, min(found.scatter, virial.scatter), said_right=found.is_one)
-    if pressed is not None:
-        return Checked(CHECK, said, findings=(pressed,), points=points)
-    if not found.is_one:
+    if not found.is_one and pressed is None:
         if not (found.is_known or virial.is_known):
             return _unrelated(told, found, said)
         return Checked(CHECK, said, findings=(_scaled(found, virial),), points=points)
-    finding = _exchanged(told, rest)
-    return Checked(CHECK, said, findings=() if finding is None else (finding,), points=points)
+    findings = (_exchanged(told, rest), pressed)
+    return Checked(CHECK, said, findings=tuple(one for one in findings if one is not None), points=points)
 
 
 def _told(steps: Steps) -> Steps:
@@ -86,8 +84,8 @@ def _diagonal(told: Steps) -> Floats:
 
 def _shears(told: Steps) -> dict[tuple[int, int, int], Floats]:
     """Work of the shear components in every order in which they may have been written, eV."""
-    stress, strain = told.stress[:, *_OFF_DIAGONAL], told.strain[:, *_OFF_DIAGONAL]
-    return {order: 2 * told.mean_volume * (stress[:, list(order)] * strain).sum(axis=1) for order in _ORDERS}
+    stress, strain = told.stress[:, *OFF_DIAGONAL], told.strain[:, *OFF_DIAGONAL]
+    return {order: 2 * told.mean_volume * (stress[:, list(order)] * strain).sum(axis=1) for order in ORDERS}
 
 
 def _sheared(told: Steps) -> NDArray[np.bool_]:
@@ -157,7 +155,7 @@ def _exchanged(told: Steps, rest: Floats) -> Finding | None:
     return Finding(
         "L-STRESS-ORDER",
         "error",
-        f"shear components of stress stand in another order: {_ORDERS[best]}. So the energies of sheared cells agree to"
+        f"shear components of stress stand in another order: {ORDERS[best]}. So the energies of sheared cells agree to"
         f" {100 * left[best]:.0f} %, as labelled to {100 * left[0, 1, 2]:.0f} %",
         tuple(np.unique(np.concatenate([told.first[sheared], told.second[sheared]])).tolist()),
         numbers={"sheared_steps": int(sheared.sum()), "scatter": left[0, 1, 2], "scatter_reordered": left[best]},
@@ -178,7 +176,7 @@ def _enthalpy(told: Steps, rest: Floats, without: float, *, said_right: bool) ->
     without: the scatter that no pressure leaves · said_right: the slope of stress is 1 as labelled.
     """
     left = rest - told.strain_work
-    moved = np.abs(told.volume) > 1e-3 * told.mean_volume
+    moved = (np.abs(told.volume) > 1e-3 * told.mean_volume) & ~_sheared(told)
     if moved.sum() < _FEWEST:
         return None
     volume, left = told.volume[moved], left[moved]
