@@ -12,6 +12,7 @@ from groundstate.data.lint.slopes import FORCE_FACTORS, TIGHT, Slope, meaning, s
 from groundstate.data.lint.steps import Steps
 
 CHECK = "forces are −dE/dx"
+ASK = "--with MODEL compares with a model"
 NOISE = 2e-3
 """eV; energies of one structure printed and converged differently."""
 _FEWEST = 5
@@ -45,7 +46,7 @@ def check_forces(frames: Frames, steps: Steps) -> Checked:
         return not_checked(CHECK, "no frame has energy and forces")
     found = force_slope(steps)
     if found.n < _FEWEST:
-        return not_checked(CHECK, f"{found.n} steps between frames of the same atoms in the same cell")
+        return not_checked(CHECK, f"{found.n} steps between frames of the same atoms in the same cell; {ASK}")
     said = f"energy against work of forces: slope {found}"
     fixed = steps[~steps.strained & np.isfinite(steps.work)]
     points = tuple(zip(fixed.work.tolist(), fixed.energy.tolist(), strict=True))
@@ -56,7 +57,7 @@ def check_forces(frames: Frames, steps: Steps) -> Checked:
         return Checked(CHECK, said, findings=(_scaled(frames, found),), points=points)
     if length < _SHORT and found.n >= 2 * _FEWEST:
         return Checked(CHECK, said, findings=(_unrelated(found, length),), points=points)
-    return not_checked(CHECK, f"the nearest frames are too far apart (median step {length:.2f} Å per atom)")
+    return not_checked(CHECK, f"the nearest frames are too far apart (median step {length:.2f} Å per atom); {ASK}")
 
 
 def _scaled(frames: Frames, found: Slope) -> Finding:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from groundstate.atoms.units import GIGAPASCAL
 from groundstate.data.lint.finding import Checked, Finding, not_checked
-from groundstate.data.lint.forces import NOISE, force_slope
+from groundstate.data.lint.forces import ASK, NOISE, force_slope
 from groundstate.data.lint.frames import Floats, Frames
 from groundstate.data.lint.slopes import STRESS_FACTORS, TIGHT, Slope, meaning, slope
 from groundstate.data.lint.steps import Steps
@@ -42,7 +42,9 @@ def check_stress(frames: Frames, steps: Steps) -> Checked:
         return not_checked(CHECK, "no frame has stress")
     told = _told(steps)
     if len(told) < _FEWEST:
-        return not_checked(CHECK, f"{len(told)} steps between frames of the same atoms that differ in their cells")
+        return not_checked(
+            CHECK, f"{len(told)} steps between frames of the same atoms that differ in their cells; {ASK}"
+        )
     rest = told.energy - np.nan_to_num(told.work)
     found, virial = _normal(told, rest)
     said = f"energy against work of stress: slope {found}"
@@ -128,7 +130,7 @@ def _scaled(found: Slope, virial: Slope) -> Finding:
 
 def _unrelated(told: Steps, found: Slope, said: str) -> Checked:
     if float(np.median(np.abs(told.strain).max(axis=(1, 2)))) > _SMALL_STRAIN or np.median(told.length) > 0.1:
-        return not_checked(CHECK, "the nearest frames with other cells are too far apart")
+        return not_checked(CHECK, f"the nearest frames with other cells are too far apart; {ASK}")
     finding = Finding(
         "L-STRESS-UNRELATED",
         "error",
