@@ -1,6 +1,6 @@
 """Data sets examined before anything is learned from them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from groundstate.api.sources import File, load
 from groundstate.api.structures import predict
 from groundstate.data import LabelReport, Record, Survey, iterate, survey
 from groundstate.data.lint import Examination, examine
+from groundstate.simulation import Callback, Progress, silent
 
 _MOST = 200
 """Frames a model is asked about; more would not change a sign or a unit."""
@@ -38,7 +39,7 @@ def check_data(
     model: Any = None,
     keys: Mapping[str, str | None] | None = None,
     stress_convention: str | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Callback = silent,
 ) -> DataCheck:
     """Everything wrong with a data set that can be told from it, and leaks between it and another.
 
@@ -46,7 +47,6 @@ def check_data(
     compared too, which tells signs and units where frames are too far apart to tell by themselves. `keys` and
     `stress_convention` are those of `read`; what reading would refuse is among the findings.
     """
-    told = progress or (lambda done, total, name: None)
     options = {"keys": keys, "stress_convention": stress_convention}
     mine, surveys = _read(source, options)
     other, _ = _read(against, options)
@@ -58,7 +58,7 @@ def check_data(
         other_energies=_free_energies(mine, surveys, stress_convention),
         predictions=None if model is None else _predicted(mine, model),
         model="" if model is None else load(model).id,
-        progress=told,
+        progress=lambda done, total, name: progress(Progress(done, total, "checks", name)),
     )
     return DataCheck(examination, {name: own.report for name, own in surveys.items()})
 

@@ -15,6 +15,7 @@ from groundstate.data import refuse_existing
 from groundstate.data.lint import Examination
 from groundstate.data.lint.finding import listed
 from groundstate.report import provenance
+from groundstate.simulation import progress_bar
 
 data = typer.Typer(help="Labelled data sets: examine them.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -53,9 +54,15 @@ def check(
     """
     page, exclusions = _places(report)
     loaded = None if model is None else api.load(model)
-    result = api.check_data(
-        files, against or (), model=loaded, keys=_keys(key or []), stress_convention=stress_convention
-    )
+    with progress_bar("check") as progress:
+        result = api.check_data(
+            files,
+            against or (),
+            model=loaded,
+            keys=_keys(key or []),
+            stress_convention=stress_convention,
+            progress=progress,
+        )
     examination = result.examination
     if page is not None:
         page.parent.mkdir(exist_ok=True)

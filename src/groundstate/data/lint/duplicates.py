@@ -183,7 +183,7 @@ def _candidates(pairs: Sequence[Pairs], n_atoms: NDArray[np.int64]) -> NDArray[n
 
 def _equal(frames: Frames, i: int, j: int) -> bool:
     """Whether all distances agree, pair of elements by pair of elements."""
-    reach = max(frames.reach[i], frames.reach[j])
+    reach = max(frames.reach(i), frames.reach(j))
     mine, other = (frames.sorted_distances(k, reach) for k in (i, j))
     if mine.keys() != other.keys():
         return False

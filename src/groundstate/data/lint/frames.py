@@ -122,9 +122,14 @@ class Frames:
         return [pairs_within(record, REACH) for record in self.records]
 
     @cached_property
-    def reach(self) -> list[float]:
-        """Å; for each frame a distance within which all its parts see each other, so that none can move unnoticed."""
-        return [_connecting(record, pairs) for record, pairs in zip(self.records, self.pairs, strict=True)]
+    def _reach(self) -> dict[int, float]:
+        return {}
+
+    def reach(self, index: int) -> float:
+        """Å; a distance within which all parts of a frame see each other, so that none can move unnoticed."""
+        if index not in self._reach:
+            self._reach[index] = _connecting(self.records[index], self.pairs[index])
+        return self._reach[index]
 
     @cached_property
     def _sorted(self) -> dict[tuple[int, float], dict[int, Floats]]:
