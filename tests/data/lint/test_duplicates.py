@@ -62,6 +62,8 @@ def test_copies_with_another_energy() -> None:
     spoilt = relabelled([RECORDS[0]], "energy", lambda _, energy: energy + 0.5)[0]
     codes = found([*RECORDS, spoilt])
     assert (codes["L-DUPLICATE-ENERGY"].severity, codes["L-DUPLICATE-ENERGY"].frames) == ("error", (6,))
+    charged = replace(spoilt, system=spoilt.system.replace(charge=torch.tensor([1.0], dtype=torch.float64)))
+    assert "L-DUPLICATE-ENERGY" not in found([*RECORDS, charged])
 
 
 def test_leaks_between_sets() -> None:

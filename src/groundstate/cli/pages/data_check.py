@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from groundstate.api import DataCheck
 from groundstate.atoms.elements import symbols
 from groundstate.data import composition
 from groundstate.data.files import write_whole
 from groundstate.data.lint import Examination
 from groundstate.data.lint.finding import SEVERITIES
-from groundstate.report import Page, parity, structures
+from groundstate.report import Page, on_a_line, structures
 
 _SHOWN = 12
 """Frames of a finding that the page names; the JSON twin has all."""
@@ -64,17 +66,12 @@ def _pictures(page: Page, examination: Examination) -> None:
     panels = {one.check: one.points for one in examination.checks if one.points}
     if panels:
         page.heading("Energies against the work of forces and stresses")
-        thin = {name: points[:: -(-len(points) // _MOST_POINTS)] for name, points in panels.items()}
-        series = {
-            f"ΔE (eV), {name}": {"steps": ([x for x, _ in points], [y for _, y in points])}
-            for name, points in thin.items()
-        }
-        data = {name: {"work (eV)": [x for x, _ in p], "energy (eV)": [y for _, y in p]} for name, p in panels.items()}
-        caption = (
-            "Change of the energy (predicted axis) against the work of the labels (reference axis), one point for each"
-            " step between nearby frames: right labels lie on the line"
+        thin = {name: np.array(points[:: -(-len(points) // _MOST_POINTS)]).T for name, points in panels.items()}
+        figure = on_a_line(
+            {name: (x, y) for name, (x, y) in thin.items()}, "work of the labels (eV)", "change of energy (eV)"
         )
-        page.figure(parity(series), caption, data)
+        data = {name: {"work (eV)": [x for x, _ in p], "energy (eV)": [y for _, y in p]} for name, p in panels.items()}
+        page.figure(figure, "One point for each step between nearby frames: right labels lie on the line", data)
     worst = [
         (finding.code, index)
         for finding in examination.findings
@@ -82,12 +79,8 @@ def _pictures(page: Page, examination: Examination) -> None:
         for index in finding.frames[:1]
     ]
     if worst:
-        named = {
-            f"{code}: frame {index} ({composition(examination.records[index].system)})": examination.records[
-                index
-            ].system
-            for code, index in worst[:4]
-        }
+        records = examination.records
+        named = {f"{code}: frame {i} ({composition(records[i].system)})": records[i].system for code, i in worst[:4]}
         page.figure(structures(named), "The first frame of the gravest findings")
 
 

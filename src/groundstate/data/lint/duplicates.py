@@ -122,7 +122,7 @@ def _contradictions(frames: Frames, copies: Mapping[int, int]) -> list[Finding]:
     found: list[tuple[float, int, int]] = []
     for i, j in copies.items():
         apart = abs(frames.energy[i] / frames.n_atoms[i] - frames.energy[j] / frames.n_atoms[j])
-        if apart > _SAME_ENERGY and frames.theory[i] == frames.theory[j]:
+        if apart > _SAME_ENERGY and _state(frames, i) == _state(frames, j):
             found.append((float(apart), j, i))
     if not found:
         return []
@@ -135,13 +135,20 @@ def _contradictions(frames: Frames, copies: Mapping[int, int]) -> list[Finding]:
             f" (frames {found[0][1]} and {found[0][2]})",
             tuple(i for _, _, i in found),
             numbers={"largest_eV_per_atom": found[0][0]},
-            why="no model can give one structure two energies"
+            why="no model gives one structure two energies unless it is told the difference: magnetic state, charge"
             + (
                 "" if frames.theory[found[0][1]] != UNSTATED else "; the levels of theory may differ and are not stated"
             ),
             fix="keep the one that is converged, or state the theory of each",
         )
     ]
+
+
+def _state(frames: Frames, index: int) -> tuple[str, ...]:
+    """What of a frame's calculation a model can be told."""
+    system = frames.records[index].system
+    told = (system.charge, system.multiplicity, system.theory)
+    return (frames.theory[index], *("" if one is None else str(one.tolist()) for one in told))
 
 
 def _exact_copies(frames: Frames) -> dict[int, int]:
