@@ -29,6 +29,14 @@ def test_right_labels_pass() -> None:
     assert both.findings == ()
 
 
+def test_forces_where_no_two_cells_are_the_same() -> None:
+    """As along a trajectory at constant pressure."""
+    moving = labelled(rattled(30, seed=4, amplitude=0.03, strain=0.0005))
+    assert of(examine(moving), "forces") == ("pass", [])
+    turned = examine(relabelled(moving, "forces", lambda _, forces: -forces))
+    assert of(turned, "forces") == ("error", ["L-FORCE-SIGN"])
+
+
 def test_without_neighbouring_frames_nothing_is_said_to_be_right() -> None:
     examination = examine(labelled(rattled(8, seed=3, amplitude=0.6)))
     assert of(examination, "forces")[0] == "not checked"

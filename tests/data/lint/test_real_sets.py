@@ -33,7 +33,7 @@ def test_molecules_at_600_k() -> None:
 @needs_data
 @pytest.mark.slow
 def test_what_is_wrong_with_published_sets() -> None:
-    """Shear of this copy of nickel has yz and xz exchanged, its elastic frames are in its test too; silicon is right."""
+    """Shear of this nickel has yz and xz exchanged, its elastic frames are in its test too; silicon is right."""
     assert codes("mlearn/Si_train.xyz") == set()
     assert {"L-STRESS-ORDER", "L-NEAR-LEAK"} <= codes("mlearn/Ni_train.xyz", "mlearn/Ni_test.xyz")
     assert codes("3bpa/train_mixedT.xyz", "3bpa/train_300K.xyz") == {"L-LEAK"}

@@ -16,6 +16,7 @@ ASK = "--with MODEL compares with a model"
 NOISE = 2e-3
 """eV; energies of one structure printed and converged differently."""
 _FEWEST = 5
+_LITTLE = 0.1
 _STRAIGHT, _ENOUGH = 0.3, 30
 """Steps whose energy changes by more than this share of the bend leave a sharper slope, where there are so many."""
 _SHORT = 0.1
@@ -24,9 +25,18 @@ _WRONG = 0.5
 """Of the scale of a step; anharmonicity stays below it for all steps of a frame, a wrong label does not."""
 
 
+def of_forces(steps: Steps) -> Steps:
+    """Steps at a fixed cell; where there are too few, those along which stress does next to no work."""
+    fixed = ~steps.strained & np.isfinite(steps.work)
+    if fixed.sum() < _FEWEST:
+        with np.errstate(invalid="ignore"):
+            fixed |= np.abs(steps.strain_work) < _LITTLE * np.abs(steps.work)
+    return steps[fixed]
+
+
 def force_slope(steps: Steps) -> Slope:
-    """Change of the energy against the work of the forces, over steps at a fixed cell."""
-    fixed = steps[~steps.strained & np.isfinite(steps.work)]
+    """Change of the energy against the work of the forces."""
+    fixed = of_forces(steps)
     told = fixed[np.abs(fixed.energy) + np.abs(fixed.work) > NOISE]
     straight = told[np.abs(told.energy) > _STRAIGHT * np.maximum(np.abs(told.work), np.abs(told.bend))]
     told = straight if len(straight) >= _ENOUGH else told
@@ -46,13 +56,13 @@ def check_forces(frames: Frames, steps: Steps) -> Checked:
         return not_checked(CHECK, "no frame has energy and forces")
     found = force_slope(steps)
     if found.n < _FEWEST:
-        return not_checked(CHECK, f"{found.n} steps between frames of the same atoms in the same cell; {ASK}")
+        return not_checked(CHECK, f"{found.n} steps between frames of the same atoms and cell; {ASK}")
     said = f"energy against work of forces: slope {found}"
-    fixed = steps[~steps.strained & np.isfinite(steps.work)]
+    fixed = of_forces(steps)
     points = tuple(zip(fixed.work.tolist(), fixed.energy.tolist(), strict=True))
     if found.is_one:
         return Checked(CHECK, said, findings=tuple(_disagreeing(frames, steps)), points=points)
-    length = float(np.median(steps.length[~steps.strained]))
+    length = float(np.median(fixed.length))
     if found.is_known:
         return Checked(CHECK, said, findings=(_scaled(frames, found),), points=points)
     if length < _SHORT and found.n >= 2 * _FEWEST:
@@ -90,7 +100,7 @@ def _unrelated(found: Slope, length: float) -> Finding:
 
 def _disagreeing(frames: Frames, steps: Steps) -> list[Finding]:
     """Frames whose every step is wrong, told apart by what would mend them."""
-    fixed = steps[~steps.strained & np.isfinite(steps.work)]
+    fixed = of_forces(steps)
     rest = fixed.energy - fixed.work
     off = relative_error(fixed)
     wrong = off > max(_WRONG, 6 * float(np.median(off)))
