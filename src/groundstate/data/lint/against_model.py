@@ -11,7 +11,7 @@ import numpy as np
 from groundstate.atoms.units import GIGAPASCAL, KILOBAR
 from groundstate.data.lint.finding import Checked, Finding, not_checked
 from groundstate.data.lint.frames import Floats, Frames
-from groundstate.data.lint.slopes import FORCE_FACTORS, meaning
+from groundstate.data.lint.slopes import FORCE_FACTORS
 from groundstate.data.lint.stress import OFF_DIAGONAL, ORDERS
 
 Predictions = Sequence[Mapping[str, Floats] | None]
@@ -20,6 +20,8 @@ _ALIKE = 0.5
 """Correlation from which a model sees the same surface."""
 _SCALE = (0.5, 2.0)
 """Ratios of size that a model which is soft or hard may show."""
+_LARGE = 0.7
+"""Quantile of the product of both from which sizes are compared; below it noise is."""
 _FEWEST = 20
 """Components."""
 _TURNED = -0.7
@@ -49,8 +51,7 @@ def _forces(frames: Frames, predictions: Predictions, model: str) -> Checked:
     if abs(alike) < _ALIKE:
         return not_checked(check, f"the model sees another surface ({sentence})")
     if alike < 0 or not _SCALE[0] < ratio < _SCALE[1]:
-        finding = _scaled("L-FORCE", "forces", np.sign(alike) / ratio, meaning(np.sign(alike) / ratio, _UNITS), model)
-        return Checked(check, sentence, findings=(finding,))
+        return Checked(check, sentence, findings=(_scaled("L-FORCE", "forces", np.sign(alike) / ratio, _UNITS, model),))
     turned = [i for i, (a, b) in both.items() if a.size >= _FEWEST and _compare(a.ravel(), b.ravel())[0] < _TURNED]
     findings = []
     if turned:
@@ -81,18 +82,14 @@ def _stress(frames: Frames, predictions: Predictions, model: str) -> Checked:
     sentence = f"{len(both)} frames: correlation {alike:.2f}, labels {ratio:.3g} times the model's"
     volume = frames.volume[list(both)][:, None, None]
     as_virial, virial_ratio = _compare(_components(labels / volume), _components(said))
+    factor = float(np.sign(alike) / ratio)
     if abs(as_virial) > max(_ALIKE, abs(alike) - 0.02) and _SCALE[0] < virial_ratio < _SCALE[1]:
-        what = "a virial, −V·σ" if as_virial < 0 else "V·σ"
-        return Checked(
-            check, sentence, findings=(_scaled("L-STRESS", "stresses", np.sign(alike) / ratio, what, model),)
-        )
+        named = {abs(factor): "a virial, −V·σ" if as_virial < 0 else "V·σ"}
+        return Checked(check, sentence, findings=(_scaled("L-STRESS", "stresses", abs(factor), named, model),))
     if abs(alike) < _ALIKE:
         return not_checked(check, f"the model sees another surface ({sentence})")
     if alike < 0 or not _SCALE[0] < ratio < _SCALE[1]:
-        factor = np.sign(alike) / ratio
-        return Checked(
-            check, sentence, findings=(_scaled("L-STRESS", "stresses", factor, meaning(factor, _STRESS_UNITS), model),)
-        )
+        return Checked(check, sentence, findings=(_scaled("L-STRESS", "stresses", factor, _STRESS_UNITS, model),))
     exchanged = _exchanged(labels, said, model)
     return Checked(check, sentence, findings=() if exchanged is None else (exchanged,))
 
@@ -122,20 +119,26 @@ def _exchanged(labels: Floats, said: Floats, model: str) -> Finding | None:
 
 
 def _compare(labels: Floats, said: Floats) -> tuple[float, float]:
-    """Correlation through 0, blind to single outliers, and the ratio of typical sizes."""
+    """Correlation through 0, blind to single outliers, and the ratio of sizes where both are large."""
     sizes = [float(np.median(np.abs(values[values != 0]))) if values.any() else 0.0 for values in (labels, said)]
     if min(sizes) == 0:
         return 0.0, 1.0
     a, b = (np.clip(values / size, -5.0, 5.0) for values, size in zip((labels, said), sizes, strict=True))
-    return float((a @ b) / np.sqrt((a @ a) * (b @ b))), sizes[0] / sizes[1]
+    large = np.abs(labels * said) >= np.quantile(np.abs(labels * said), _LARGE)
+    large &= labels * said != 0
+    return float((a @ b) / np.sqrt((a @ a) * (b @ b))), float(np.median(np.abs(labels[large] / said[large])))
 
 
-def _scaled(code: str, name: str, factor: float, known: str, model: str) -> Finding:
-    flipped = known == "the opposite sign"
+def _scaled(code: str, name: str, factor: float, units: Mapping[float, str], model: str) -> Finding:
+    """model = factor × label: a sign where the sizes agree, else the unit that comes nearest."""
+    flipped = factor < 0 and _SCALE[0] < -factor < _SCALE[1]
+    unit = min(units, key=lambda known: abs(np.log(abs(factor) / known)))
+    known = units[unit] if abs(np.log(abs(factor) / unit)) < np.log(_SCALE[1]) and not flipped else ""
+    said = ", ".join(filter(None, ["the opposite sign" if factor < 0 else "", known]))
     return Finding(
         f"{code}-SIGN" if flipped else f"{code}-SCALE",
         "error",
-        f"{name} of {model} are {factor:.4g} times the labels" + (f", as with {known}" if known else ""),
+        f"{name} of {model} are {factor:.4g} times the labels" + (f", as with {said}" if said else ""),
         numbers={"factor": float(factor)},
         why="no model that sees the same surface is that far from right labels",
         fix="negate the labels" if flipped else "convert the labels to eV, eV/Å and eV/Å³",
