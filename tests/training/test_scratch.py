@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from groundstate.atoms import LevelOfTheory, System, find_neighbours
+from groundstate.atoms import GroundstateError, LevelOfTheory, System, find_neighbours
 from groundstate.data import Record
 from groundstate.potentials import checkpoint, evaluate
 from groundstate.potentials.mace import MACEConfig
@@ -31,10 +31,17 @@ def test_trains_and_loads(tmp_path: Path) -> None:
 
 def test_isolated_atoms_are_references(tmp_path: Path) -> None:
     atom = System.single([[0.0, 0, 0]], [29])
-    isolated = Record(atom, {"energy": torch.tensor(-2.5).double(), "forces": torch.zeros(1, 3).double()})
+    isolated = Record(atom, {"energy": torch.tensor(0.5).double(), "forces": torch.zeros(1, 3).double()})
     result = train_from_scratch([*copper(6, seed=1), isolated], copper(3, seed=2), SMALL, CONFIG, tmp_path)
     energy = evaluate(checkpoint.load(result.path), atom, ("energy",))["energy"]
-    assert float(energy) == pytest.approx(-2.5, abs=1e-9)
+    assert float(energy) == pytest.approx(0.5, abs=1e-9)
+
+
+def test_isolated_atoms_of_another_code_are_refused(tmp_path: Path) -> None:
+    for energy in (-40.0, +40.0):
+        atom = Record(System.single([[0.0, 0, 0]], [29]), {"energy": torch.tensor(energy).double()})
+        with pytest.raises(GroundstateError, match="E-REFERENCE-RESIDUAL"):
+            train_from_scratch([*copper(6, seed=1), atom], copper(3, seed=2), SMALL, CONFIG, tmp_path)
 
 
 def test_the_scale_is_the_data_s() -> None:

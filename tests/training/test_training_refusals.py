@@ -16,6 +16,7 @@ from groundstate.data.files import owned_folder
 from groundstate.potentials import Energy, evaluate
 from groundstate.training import TrainConfig, train
 from groundstate.training.run_folder import RunFolder
+from small_mace import crystal, small
 from training.specimens import LearnablePair, copper, learner
 
 CONFIG = TrainConfig(
@@ -72,6 +73,11 @@ REFUSED: list[tuple[str, dict[str, Any], Change]] = [
         {"largest_offset": 1.0},
         lambda t, v: (t, [relabelled(r, energy=r.labels["energy"] + 40.0) for r in v]),
     ),
+    (
+        "E-REFERENCE-MISMATCH",
+        {"largest_offset": 1.0},
+        lambda t, v: (t, [relabelled(r, energy=r.labels["energy"] - 40.0) for r in v]),
+    ),
     ("E-DEVICE-MISSING", {"accelerator": "mps"}, lambda t, v: (t, v)),
 ]
 
@@ -83,6 +89,22 @@ def test_refused(tmp_path: Path, code: str, options: dict[str, Any], change: Cha
         train(learner(), train_records, valid, replace(CONFIG, **options), tmp_path / "run")
     assert caught.value.code == code
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_offsets_of_two_theories_do_not_cancel(tmp_path: Path) -> None:
+    model = small(theories=2).requires_grad_(True)
+
+    def labelled(theory: int, offset: float, seed: int) -> Record:
+        system = crystal(seed, theory=theory)
+        values = evaluate(model, system, ("energy", "forces"))
+        energy = values["energy"][0].detach() + offset * system.n_atoms
+        labels = {"energy": energy, "forces": values["forces"].detach()}
+        return Record(system, labels, LevelOfTheory(("PBE", "r2SCAN")[theory]))
+
+    train_records = [labelled(seed % 2, 0.0, seed) for seed in range(4)]
+    valid = [labelled(0, 3.0, 10), labelled(1, -3.0, 11)]
+    with pytest.raises(GroundstateError, match=r"E-REFERENCE-MISMATCH.* of PBE.*-3 eV/atom"):
+        train(model, train_records, valid, replace(CONFIG, largest_offset=1.0), tmp_path)
 
 
 def test_masked_labels_are_accepted(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ result.
 
 from groundstate.api.builders import adsorb, surface, vacancy, widom
 from groundstate.api.compare import Comparison, compare
+from groundstate.api.data_check import DataCheck, check_data
 from groundstate.api.doors import drive
 from groundstate.api.export import export, load_run
 from groundstate.api.installing import install, model_facts, remove
@@ -28,6 +29,7 @@ from groundstate.data import read
 
 __all__ = [
     "Comparison",
+    "DataCheck",
     "LoadedModel",
     "Parity",
     "Predicted",
@@ -35,6 +37,7 @@ __all__ = [
     "adsorb",
     "advise",
     "check",
+    "check_data",
     "compare",
     "convert",
     "drive",

@@ -5,7 +5,7 @@ from groundstate.data.convert import from_ase, from_pymatgen, to_ase, to_pymatge
 from groundstate.data.importing import Forecast, Progress, forecast, import_files, sources_in
 from groundstate.data.labeller import Labeller
 from groundstate.data.packing import Limits, Sizes, deal, pack
-from groundstate.data.readers import Dataset, iterate, read, record_from_ase
+from groundstate.data.readers import Dataset, Survey, iterate, read, record_from_ase, survey
 from groundstate.data.record import LazyRecords, Provenance, Record, chosen
 from groundstate.data.reference_energies import (
     ReferenceFit,
@@ -13,6 +13,7 @@ from groundstate.data.reference_energies import (
     check_reference_energies,
     elements_of,
     fit_reference_energies,
+    fits_by_theory,
     isolated_atom_energies,
 )
 from groundstate.data.report import LabelReport, LabelRow
@@ -38,6 +39,7 @@ __all__ = [
     "Sizes",
     "Statistics",
     "Store",
+    "Survey",
     "TheoryRule",
     "atom_counts",
     "batches",
@@ -52,6 +54,7 @@ __all__ = [
     "fingerprint",
     "fingerprints",
     "fit_reference_energies",
+    "fits_by_theory",
     "forecast",
     "from_ase",
     "from_pymatgen",
@@ -70,6 +73,7 @@ __all__ = [
     "sources_in",
     "split",
     "split_store",
+    "survey",
     "theory",
     "to_ase",
     "to_pymatgen",

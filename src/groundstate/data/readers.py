@@ -88,6 +88,47 @@ class Dataset:
         return len(self.records)
 
 
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What of a file can be read, and every refusal that `read` would have stopped at."""
+
+    records: tuple[Record, ...]
+    report: LabelReport
+    refused: tuple[GroundstateError, ...]
+
+
+def survey(
+    path: str | Path,
+    *,
+    keys: Mapping[str, str | None] | None = None,
+    stress_convention: str | None = None,
+    theory: Theories | None = None,
+) -> Survey:
+    """A file as it is: what is refused is collected and not raised. Labels that are NaN are left out.
+
+    Raises only where there is no such file, or its format cannot be told.
+    """
+    if is_store(Path(path).expanduser()):
+        whole = _read_store(Path(path), (keys, stress_convention, theory), (), "mask", True)
+        return Survey(tuple(whole.records), whole.report, ())
+    file, reading = door(path, keys, stress_convention, theory, "mask")
+    reader_for(file)
+    tally = Tally(reading, (), file)
+    records: list[Record] = []
+    refused: list[GroundstateError] = []
+    for outcome in outcomes(file, reading):
+        if isinstance(outcome, GroundstateError):
+            refused.append(outcome)
+        else:
+            records.append(outcome.record)
+            tally.add(outcome)
+    try:
+        tally.check(at_end=True)
+    except GroundstateError as error:
+        refused.append(error)
+    return Survey(tuple(records), report_of(records, tally.notes, tally.unread), tuple(refused))
+
+
 def read(
     path: str | Path,
     *,

@@ -13,6 +13,8 @@ LARGEST_MEAN_RESIDUAL = 1.0
 """eV/atom; beyond it the references belong to another code or functional, or the labels are not total energies."""
 MOST_FITTED = 50_000
 """Frames that references are fitted to: a hundred parameters need no more, and memory grows with them."""
+_STRONGEST_BINDING = -12.0
+"""eV/atom"""
 _HUBER = 1.345
 """Huber's constant in units of the robust spread: 95 % efficient where residuals are Gaussian."""
 
@@ -44,6 +46,18 @@ def fit_reference_energies(
     left out. Refused where even the best references leave a mean residual above 1 eV/atom.
     Source: Holland and Welsch, Commun. Stat. A 6, 813 (1977). Checked: tests/data/test_reference_energies.py
     """
+    fit = describe_reference_energies(records, priors, iterations=iterations)
+    if abs(fit.mean_residual) > LARGEST_MEAN_RESIDUAL:
+        _, fractions, energies = _per_atom([record for record in _representative(records) if "energy" in record.labels])
+        expected = fractions @ np.array([fit.energies[z] for z in sorted(fit.energies)])
+        raise _foreign(fit.mean_residual, energies, expected)
+    return fit
+
+
+def describe_reference_energies(
+    records: Sequence[Record], priors: Mapping[int, float] | None = None, *, iterations: int = 50
+) -> ReferenceFit:
+    """The fit of `fit_reference_energies`, whatever residual it leaves."""
     some = _representative(records)
     labelled = [record for record in some if "energy" in record.labels]
     if not labelled:
@@ -56,7 +70,7 @@ def fit_reference_energies(
     rank = int(np.linalg.matrix_rank(fractions, tol=1e-6 * np.linalg.norm(fractions, 2)))
     shift = _robust_shift(fractions, target, iterations)
     residual = target - fractions @ shift
-    fit = ReferenceFit(
+    return ReferenceFit(
         energies={z: float(e) for z, e in zip(elements, prior + shift, strict=True)},
         rank=rank,
         n_elements=len(elements),
@@ -65,9 +79,21 @@ def fit_reference_energies(
         mean_residual=float(residual.mean()),
         note=_note(rank, len(elements), priors is not None) + _of_how_many(some, records),
     )
-    if abs(fit.mean_residual) > LARGEST_MEAN_RESIDUAL:
-        raise _foreign(fit.mean_residual, energies, energies - residual)
-    return fit
+
+
+def fits_by_theory(records: Sequence[Record]) -> dict[str, ReferenceFit]:
+    """A fit for each level of theory among records with energies, by its id ("" where it is not stated)."""
+    members: dict[str, list[Record]] = {}
+    for record in records:
+        if "energy" in record.labels:
+            members.setdefault("" if record.theory is None else record.theory.id, []).append(record)
+    return {theory: describe_reference_energies(own) for theory, own in members.items()}
+
+
+def residual_energy(record: Record, energies: Mapping[int, float]) -> float:
+    """Energy less references, eV/atom."""
+    references = sum(energies[z] for z in record.system.numbers.tolist())
+    return (float(record.labels["energy"]) - references) / record.n_atoms
 
 
 def _representative(records: Sequence[Record]) -> Sequence[Record]:
@@ -145,8 +171,14 @@ def isolated_atom_energies(records: Sequence[Record], reach: float) -> dict[int,
     return energies
 
 
-def check_reference_energies(records: Sequence[Record], energies: Mapping[int, float]) -> float:
-    """Mean residual in eV/atom of given reference energies; refused above 1 eV/atom or where an element is missing."""
+def check_reference_energies(
+    records: Sequence[Record], energies: Mapping[int, float], *, of_atoms: bool = False
+) -> float:
+    """Mean residual in eV/atom of given reference energies; refused above 1 eV/atom or where an element is missing.
+
+    of_atoms: the references are energies of isolated atoms. What is left is then the energy of bonding, which no
+    structure has above 0 by much nor below −12 eV/atom (tungsten: −8.9).
+    """
     labelled = [record for record in records if "energy" in record.labels]
     if not labelled:
         return 0.0
@@ -161,7 +193,8 @@ def check_reference_energies(records: Sequence[Record], energies: Mapping[int, f
         )
     expected = fractions @ np.array([energies[z] for z in elements])
     mean = float((per_atom - expected).mean())
-    if abs(mean) > LARGEST_MEAN_RESIDUAL:
+    lowest = _STRONGEST_BINDING if of_atoms else -LARGEST_MEAN_RESIDUAL
+    if not lowest <= mean <= LARGEST_MEAN_RESIDUAL:
         raise _foreign(mean, per_atom, expected)
     return mean
 

@@ -70,6 +70,10 @@ class Tally:
 
     def check(self, *, at_end: bool = False) -> None:
         """Refuse labels that are missing, mixed or in another unit; `at_end` also what only the whole file shows."""
+        if at_end and self._reading.theory is None and len(self._heads) > 1:
+            named = ", ".join(f"{head} ({count})" for head, count in self._heads.items())
+            text = f"the file names several levels of theory: {named}; theory={{name: …}} keeps them apart"
+            self.notes[text] = self._frames
         if at_end:
             self._keys_were_there()
         self._one_energy()
@@ -79,10 +83,6 @@ class Tally:
             accepted = self._reading.mask and (self._labelled[name] or not at_end)
             if without and not accepted:
                 raise missing_label(name, without, self._frames, self.unread, self._file)
-        if at_end and self._reading.theory is None and len(self._heads) > 1:
-            named = ", ".join(f"{head} ({count})" for head, count in self._heads.items())
-            text = f"the file names several levels of theory: {named}; theory={{name: …}} keeps them apart"
-            self.notes[text] = self._frames
 
     def _keys_were_there(self) -> None:
         for name, key in self._reading.keys.items():

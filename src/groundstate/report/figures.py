@@ -34,6 +34,17 @@ def parity(panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]]) -> F
     return figure
 
 
+def on_a_line(panels: Mapping[str, tuple[ArrayLike, ArrayLike]], x_label: str, y_label: str) -> Figure:
+    """Points that should lie on the line of slope 1 through 0, a panel for each key; the labels carry the units."""
+    figure = Figure(figsize=(4.2 * len(panels), 3.8), layout="constrained")
+    for axes, (title, (x, y)), colour in zip(_row(figure, len(panels)), panels.items(), _COLOURS, strict=False):
+        axes.plot(np.asarray(x), np.asarray(y), ".", ms=4, alpha=0.6, color=colour)
+        axes.axline((0, 0), slope=1, lw=0.8, color=_INK, zorder=0)
+        axes.set(title=title, xlabel=x_label, ylabel=y_label)
+        _quiet(axes)
+    return figure
+
+
 def agreement(
     lower: Mapping[str, ArrayLike], upper: Mapping[str, ArrayLike], lower_label: str, upper_label: str
 ) -> Figure:

@@ -92,12 +92,17 @@ class Loop:
         if self.state.counters.before is not None:
             return
         table = self.errors()
-        energies = [row for name, row in table.rows.items() if name == "energy" or name.startswith("energy @ ")]
-        offset = max((row.mean for row in energies if "energy" in self.aim.requires), key=abs, default=0.0)
+        energies = [(name, row) for name, row in table.rows.items() if name == "energy" or name.startswith("energy @ ")]
+        worst, offset = max(
+            ((name, row.mean) for name, row in energies if "energy" in self.aim.requires),
+            key=lambda item: abs(item[1]),
+            default=("", 0.0),
+        )
         if abs(offset) > self.config.largest_offset:
+            theory = worst.removeprefix("energy").replace(" @ ", " of ")
             raise RunError(
                 "E-REFERENCE-MISMATCH",
-                f"before training, predicted energies are off by {offset:+.3g} eV/atom on average",
+                f"before training, predicted energies{theory} are off by {offset:+.3g} eV/atom on average",
                 why="reference energies and labels disagree about the zero of energy, and the network would learn that",
                 fix="fit the reference energies to these labels, or raise largest_offset if the difference is meant",
             )

@@ -8,7 +8,13 @@ import torch
 
 from groundstate.atoms import DataError, LevelOfTheory
 from groundstate.atoms.elements import symbols
-from groundstate.data import Record, elements_of, fit_reference_energies, isolated_atom_energies
+from groundstate.data import (
+    Record,
+    check_reference_energies,
+    elements_of,
+    fit_reference_energies,
+    isolated_atom_energies,
+)
 from groundstate.training.identity import theories_of
 
 
@@ -116,6 +122,7 @@ def references_of(bonded: Sequence[Record], everything: Sequence[Record], cutoff
     isolated = isolated_atom_energies(everything, cutoff)
     elements = elements_of(bonded).keys()
     if elements and elements <= isolated.keys():
+        check_reference_energies(bonded, isolated, of_atoms=True)
         return References(isolated, "energies of isolated atoms among the training frames")
     fit = fit_reference_energies(bonded)
     return References(fit.energies, fit.note)
