@@ -69,3 +69,10 @@ def test_all_electron_energies_in_hartree() -> None:
     ]
     assert "Hartree" in found(records)["L-ENERGY-UNIT"].what
     assert found(relabelled(records, "energy", lambda _, energy: energy * HARTREE)) == {}
+
+
+def test_molecules_have_no_pressure_and_zero_energies_no_unit() -> None:
+    molecule = System.single([[0.0, 0, 0], [0, 0, 1.13]], [6, 8])
+    record = tagged(Record(molecule, {"energy": torch.tensor(-14.8).double()}), enthalpy=-14.7)
+    assert found([record]) == {}
+    assert found(relabelled([record], "energy", lambda _, energy: 0 * energy)) == {}

@@ -83,7 +83,7 @@ def _beside(frames: Frames, key: str, values: Floats) -> Finding | None:
     )
 
 
-def _enthalpy(frames: Frames, key: str, values: Floats, both: np.ndarray, numbers: dict[str, float]) -> Finding:
+def _enthalpy(frames: Frames, key: str, values: Floats, both: np.ndarray, numbers: dict[str, float]) -> Finding | None:
     pressure = (values - frames.energy)[both] / frames.volume[both] / GIGAPASCAL
     if np.abs(values - frames.energy)[both].max() < 1e-4:
         stated = _pressures(frames)
@@ -97,6 +97,8 @@ def _enthalpy(frames: Frames, key: str, values: Floats, both: np.ndarray, number
             why="an enthalpy E + pV is no potential energy: its minimum is at another volume",
             fix="write the energy without pV",
         )
+    if not np.isfinite(pressure).any():
+        return None
     return Finding(
         "L-ENTHALPY-BESIDE",
         "note",
@@ -159,6 +161,8 @@ def _unit(frames: Frames) -> Finding | None:
     """Total energies of all electrons in another unit: E ≈ −½ Z^2.39 Hartree per atom."""
     known = [i for i in np.flatnonzero(np.isfinite(frames.energy)) if frames.energy[i] != 0]
     expected = np.array([-0.5 * (frames.numbers[i].astype(float) ** 2.39).sum() for i in known])
+    if not known:
+        return None
     ratio = frames.energy[known] / expected
     middle = float(np.median(ratio))
     unit = next((name for scale, name in _HARTREE_SCALE.items() if abs(middle / scale - 1) < 0.08), "")
