@@ -67,10 +67,10 @@ def test_an_element_one_level_never_shows_borrows_its_zero() -> None:
 
 
 def test_isolated_atoms_belong_to_their_level() -> None:
-    atom = Record(System.single([[0.0, 0, 0]], [29]), {"energy": torch.tensor(-2.5).double()}, theory=PBE)
+    atom = Record(System.single([[0.0, 0, 0]], [29]), {"energy": torch.tensor(0.5).double()}, theory=PBE)
     bonded = both(8, 1)
     pbe, scan = references_by_level(bonded, [*bonded, atom], (PBE, SCAN), 3.5)
-    assert pbe.energies == {29: -2.5}
+    assert pbe.energies == {29: 0.5}
     assert "rank 1 of 1" in scan.note
 
 
