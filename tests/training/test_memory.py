@@ -37,7 +37,7 @@ def test_a_piece_is_measured_by_its_parts(monkeypatch: pytest.MonkeyPatch) -> No
 @linux
 def test_too_much_is_refused_with_the_number_of_pieces_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda device: 3 * 10**8)
-    with pytest.raises(RunError, match=r"E-MEMORY-FORECAST.*accumulate 2 times as high") as caught:
+    with pytest.raises(RunError, match=r"E-MEMORY-FORECAST.*accumulate 3 times as high") as caught:
         refuse_too_large(hungry, range(80), COST, CPU, state_bytes=0)
     assert "0.3 GB are free" in str(caught.value)
     with pytest.raises(RunError, match=r"(?i)leave out the largest structure"):
