@@ -16,7 +16,7 @@ from torch import Tensor
 from groundstate.atoms.units import FEMTOSECOND, GIGAPASCAL
 from groundstate.simulation.dynamics.chains import on_atoms, pace, propagate, strain_freedom
 from groundstate.simulation.dynamics.config import MDConfig
-from groundstate.simulation.dynamics.state import MDState, compute, kick
+from groundstate.simulation.dynamics.state import MDState, compute
 from groundstate.simulation.dynamics.velocities import CELL_STREAM, generators
 from groundstate.simulation.dynamics.verlet import Step, csvr
 from groundstate.simulation.engine import Forces
@@ -47,17 +47,16 @@ def _strained_or_not(state: MDState, engine: Forces, config: MDConfig) -> MDStat
     Del Tatto et al., Appl. Sci. 12, 1139 (2022)); Roberts & Tweedie, Bernoulli 2, 341 (1996) for the acceptance.
     """
     noise, times, chance = _drawn(state)
-    pace = times * config.compressibility_per_GPa / GIGAPASCAL / 3 * config.barostat_every
-    pace = pace * config.timestep_fs / config.barostat_fs
-    spread = (2 * state.thermal * pace / state.system.volume).sqrt()[:, None, None]
-    strain = _pull(state, pace, config) + spread * allowed(noise, config)
+    waited = times * config.barostat_every * config.timestep_fs
+    rate = config.compressibility_per_GPa / GIGAPASCAL / 3 * waited / config.barostat_fs
+    strain = _pull(state, rate, config) + _variance(state, rate).sqrt()[:, None, None] * allowed(noise, config)
     system, rows = state.system, state.system.system_index
     grow, shrink = symmetric_exp(strain), symmetric_exp(-strain)
     system = system.replace(positions=_times(system.positions, grow[rows]), cell=system.cell @ grow)
     moved = replace(state, system=system, velocities=_times(state.velocities, shrink[rows]))
     moved, _ = compute(moved, engine, strained=True)
     given = enthalpy(moved) - enthalpy(state)
-    likelier = _log_weight(moved, -strain, pace, config) - _log_weight(state, strain, pace, config)
+    likelier = _log_weight(moved, -strain, rate, config) - _log_weight(state, strain, rate, config)
     accepted = chance.log() < likelier
     bath = replace(state.bath, heat=state.bath.heat + torch.where(accepted, given, 0.0))
     bath = replace(bath, strains=bath.strains + accepted)
@@ -71,31 +70,36 @@ def _drawn(state: MDState) -> tuple[Float[Tensor, "system 3 3"], Float[Tensor, "
     """
     rows = generators(state.seed, state.step, CELL_STREAM)
     drawn = [(g.standard_normal((3, 3)), g.standard_exponential(), g.random()) for g in rows]
-    noise, times, chance = (torch.from_numpy(np.array(part)).to(state.energy.device) for part in zip(*drawn, strict=True))
+    columns = zip(*drawn, strict=True)
+    noise, times, chance = (torch.from_numpy(np.array(column)).to(state.energy.device) for column in columns)
     return 0.5 * (noise + noise.transpose(1, 2)), times, chance
 
 
-def _pull(state: MDState, pace: Float[Tensor, " system"], config: MDConfig) -> Float[Tensor, "system 3 3"]:
-    """The mean of the strain.
+def _variance(state: MDState, rate: Float[Tensor, " system"]) -> Float[Tensor, " system"]:
+    """Of each independent component of the strain."""
+    return 2 * state.thermal * rate / state.system.volume
 
-    Far from equilibrium it is cut to three quarters, without which a move along which the pull grows would not be
-    accepted, and to `LARGEST`.
+
+def _pull(state: MDState, rate: Float[Tensor, " system"], config: MDConfig) -> Float[Tensor, "system 3 3"]:
+    """The mean of the strain: its rate times P − p.
+
+    Where it exceeds the noise, far from equilibrium, it is cut to three quarters, without which no move would be
+    accepted while it grows; and to `LARGEST`.
     """
-    pull = (pace / state.system.volume)[:, None, None] * allowed(_imbalance(state), config)
+    pull = (rate / state.system.volume)[:, None, None] * allowed(_imbalance(state), config)
     size = torch.linalg.matrix_norm(pull).clamp_min(1e-300)
-    spread = (2 * state.thermal * pace / state.system.volume).sqrt()
-    kept = torch.minimum((spread / size).clamp(0.75, 1.0), LARGEST / size)
+    kept = torch.minimum((_variance(state, rate).sqrt() / size).clamp(0.75, 1.0), LARGEST / size)
     return pull * kept[:, None, None]
 
 
 def _log_weight(
-    state: MDState, strain: Float[Tensor, "system 3 3"], pace: Float[Tensor, " system"], config: MDConfig
+    state: MDState, strain: Float[Tensor, "system 3 3"], rate: Float[Tensor, " system"], config: MDConfig
 ) -> Float[Tensor, " system"]:
     """log of V e^(−(E + K + pV)/kT) q(ε | x) but for a constant."""
-    variance = 2 * state.thermal * pace / state.system.volume
-    off = ((strain - _pull(state, pace, config)) ** 2).sum(dim=(1, 2)) / (2 * variance)
-    # The normal density carries variance^(−f/2), f the independent strains, and the variance goes as 1/V.
-    return (1 + strain_freedom(config) / 2) * state.system.volume.log() - enthalpy(state) / state.thermal - off
+    volume, away = state.system.volume, strain - _pull(state, rate, config)
+    # q carries variance^(−f/2), f the independent strains, and the variance goes as 1/V.
+    measure = (1 + strain_freedom(config) / 2) * volume.log()
+    return measure - enthalpy(state) / state.thermal - (away**2).sum(dim=(1, 2)) / (2 * _variance(state, rate))
 
 
 def swinging(state: MDState, config: MDConfig) -> MDState:
