@@ -1,6 +1,6 @@
 """Structures leave and enter a batched state with all their rows and with nobody else's."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 
@@ -41,3 +41,13 @@ def test_choosing_mixes_structure_by_structure(crystal, molecule):
     mixed = choose(torch.tensor([False, True]), batch.system_index, ones, twos)
     assert mixed.cell[:, 0, 0].tolist() == [2.0, 1.0]
     assert torch.equal(mixed.atoms, torch.cat([2 * velocities[:4], velocities[4:]]))
+
+
+def test_choosing_mixes_positions_and_cells_of_states_in_motion(crystal):
+    config = MDConfig(steps=1, timestep_fs=1.0, temperature_K=300.0)
+    still = integrate.init(System.batch([crystal(1), crystal(2)]), torch.zeros(8).bool(), torch.arange(2), config)
+    grown = still.system.replace(positions=1.1 * still.system.positions, cell=1.1 * still.system.cell)
+    mixed = choose(torch.tensor([False, True]), still.system.system_index, replace(still, system=grown), still)
+    assert torch.equal(mixed.system.cell, torch.stack([still.system.cell[0], grown.cell[1]]))
+    assert torch.equal(mixed.system.positions, torch.cat([still.system.positions[:4], grown.positions[4:]]))
+    assert torch.equal(mixed.velocities, still.velocities)

@@ -244,6 +244,7 @@ def _md_row(name: str, result: MDResult) -> dict[str, Any]:
             for column, label in _PRESSED.items()
             if column in result.samples
         },
+        **({"strains accepted": result.strains_accepted} if result.strains_accepted is not None else {}),
         "drift (meV/atom/ps)": result.drift_meV_per_atom_ps,
         "reason": f"{result.code}: {result.reason}" if result.code else "",
         "notes": list(result.notes),

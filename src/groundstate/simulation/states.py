@@ -44,10 +44,16 @@ def join(records: Sequence[Record]) -> Record:
 
 
 def choose(chosen: Bool[Tensor, " system"], owner: Int[Tensor, " atom"], yes: Record, no: Record) -> Record:
-    """`yes` for the chosen structures, `no` for the others; `owner` is the structure of each atom."""
+    """`yes` for the chosen structures, `no` for the others; `owner` is the structure of each atom.
+
+    Of a `System` it is positions and cells that may differ.
+    """
     masks = {"atom": chosen[owner], "system": chosen}
 
     def mix(axis: str, values: list[Any]) -> Any:
+        if isinstance(values[0], System):
+            positions = mix("atom", [system.positions for system in values])
+            return values[1].replace(positions=positions, cell=mix("system", [system.cell for system in values]))
         mask = masks[axis]
         return torch.where(mask.reshape(-1, *[1] * (values[0].dim() - 1)), values[0], values[1])
 

@@ -16,54 +16,97 @@ from torch import Tensor
 from groundstate.atoms.units import FEMTOSECOND, GIGAPASCAL
 from groundstate.simulation.dynamics.chains import on_atoms, pace, propagate, strain_freedom
 from groundstate.simulation.dynamics.config import MDConfig
-from groundstate.simulation.dynamics.state import MDState, compute, kick
+from groundstate.simulation.dynamics.state import MDState, compute
 from groundstate.simulation.dynamics.velocities import CELL_STREAM, generators
-from groundstate.simulation.dynamics.verlet import Step, rescaled
+from groundstate.simulation.dynamics.verlet import Step, csvr
 from groundstate.simulation.engine import Forces
+from groundstate.simulation.states import choose
+
+LARGEST = 0.05
+"""Strain a pressure may cause in one move of `cell_rescaling`."""
 
 
 def cell_rescaling(state: MDState, engine: Forces, config: MDConfig) -> Step:
-    """Half a kick, the cell strained, velocity Verlet's other three parts, the velocities rescaled.
+    """Every `barostat_every` steps a random strain, accepted or not; between them `csvr`."""
+    if state.step % config.barostat_every == 0:
+        state = _strained_or_not(state, engine, config)
+    return csvr(state, engine, config)
 
-    h → h e^ε, r → r e^ε, v → v e^(−ε), which keeps phase space volume, with
-    ε = (κ/3τ)(P − p) dt + √(2 kTκ/(3Vτ)) dW and P the internal pressure tensor: overdamped motion in detailed balance
-    under the invariant measure of the cells, so κ and τ set the pace only. `isotropic` keeps the trace of ε; the noise
-    has orthonormal components in the space of symmetric tensors.
+
+def _strained_or_not(state: MDState, engine: Forces, config: MDConfig) -> MDState:
+    """Stochastic cell rescaling over a time t, made exact by Metropolis and Hastings; one evaluation.
+
+    h → h e^ε, r → r e^ε, v → v e^(−ε), with ε = (κt/3τ)(P − p) + √(2 kTκt/(3Vτ)) ξ, P the internal pressure tensor and
+    ξ with orthonormal components in the space of symmetric tensors, of which `isotropic` keeps the trace: overdamped
+    motion in detailed balance under the invariant measure of the cells, dV/V when only the volume moves. Given ε, the
+    move keeps that measure and the volume of phase space, and −ε leads back; so it is accepted with the probability
+    min(1, w(x', −ε)/w(x, ε)), w(x, ε) = V e^(−(E + K + pV)/kT) q(ε | x) and q the normal density of ε. Then κ, τ and t
+    set the pace only, and the cells sampled are exact whatever they are.
+    A structure the potential refuses is a move not accepted. What an accepted one gives goes to `heat`.
     Source: Bernetti & Bussi, J. Chem. Phys. 153, 114107 (2020) for the trace; the tensor by the same argument (compare
-    Del Tatto et al., Appl. Sci. 12, 1139 (2022)).
+    Del Tatto et al., Appl. Sci. 12, 1139 (2022)); Roberts & Tweedie, Bernoulli 2, 341 (1996) for the acceptance.
     """
-    time = config.timestep_fs * FEMTOSECOND
-    kicked = replace(state, velocities=kick(state, state.velocities, 0.5 * time))
-    strain = _random_strain(kicked, config)
-    system, rows = kicked.system, kicked.system.system_index
-    velocities = _times(kicked.velocities, symmetric_exp(-strain)[rows])
-    grow = symmetric_exp(strain)
-    positions = _times(system.positions, grow[rows]) + time * velocities
-    moved = replace(kicked, system=system.replace(positions=positions, cell=system.cell @ grow))
-    moved, errors = compute(moved, engine, strained=True)
-    return rescaled(replace(moved, velocities=kick(moved, velocities, 0.5 * time)), config), errors
+    noise, times, chance = _drawn(state)
+    waited = times * config.barostat_every * config.timestep_fs
+    rate = config.compressibility_per_GPa / GIGAPASCAL / 3 * waited / config.barostat_fs
+    strain = _pull(state, rate, config) + _variance(state, rate).sqrt()[:, None, None] * allowed(noise, config)
+    system, rows = state.system, state.system.system_index
+    grow, shrink = symmetric_exp(strain), symmetric_exp(-strain)
+    system = system.replace(positions=_times(system.positions, grow[rows]), cell=system.cell @ grow)
+    moved = replace(state, system=system, velocities=_times(state.velocities, shrink[rows]))
+    moved, _ = compute(moved, engine, strained=True)
+    given = enthalpy(moved) - enthalpy(state)
+    likelier = _log_weight(moved, -strain, rate, config) - _log_weight(state, strain, rate, config)
+    accepted = chance.log() < likelier
+    bath = replace(state.bath, heat=state.bath.heat + torch.where(accepted, given, 0.0))
+    bath = replace(bath, strains=bath.strains + accepted)
+    return replace(choose(accepted, rows, moved, state), bath=bath)
+
+
+def _drawn(state: MDState) -> tuple[Float[Tensor, "system 3 3"], Float[Tensor, " system"], Float[Tensor, " system"]]:
+    """Noise of a strain, the time it stands for in units of its mean, and a uniform number.
+
+    Times are those between random events: where the pace is far too fast, short ones still lead on.
+    """
+    rows = generators(state.seed, state.step, CELL_STREAM)
+    drawn = [(g.standard_normal((3, 3)), g.standard_exponential(), g.random()) for g in rows]
+    columns = zip(*drawn, strict=True)
+    noise, times, chance = (torch.from_numpy(np.array(column)).to(state.energy.device) for column in columns)
+    return 0.5 * (noise + noise.transpose(1, 2)), times, chance
+
+
+def _variance(state: MDState, rate: Float[Tensor, " system"]) -> Float[Tensor, " system"]:
+    """Of each independent component of the strain."""
+    return 2 * state.thermal * rate / state.system.volume
+
+
+def _pull(state: MDState, rate: Float[Tensor, " system"], config: MDConfig) -> Float[Tensor, "system 3 3"]:
+    """The mean of the strain: its rate times P − p.
+
+    Where it exceeds the noise, far from equilibrium, it is cut to three quarters, without which no move would be
+    accepted while it grows; and to `LARGEST`.
+    """
+    pull = (rate / state.system.volume)[:, None, None] * allowed(_imbalance(state), config)
+    size = torch.linalg.matrix_norm(pull).clamp_min(1e-300)
+    kept = torch.minimum((_variance(state, rate).sqrt() / size).clamp(0.75, 1.0), LARGEST / size)
+    return pull * kept[:, None, None]
+
+
+def _log_weight(
+    state: MDState, strain: Float[Tensor, "system 3 3"], rate: Float[Tensor, " system"], config: MDConfig
+) -> Float[Tensor, " system"]:
+    """log of V e^(−(E + K + pV)/kT) q(ε | x) but for a constant."""
+    volume, away = state.system.volume, strain - _pull(state, rate, config)
+    # q carries variance^(−f/2), f the independent strains, and the variance goes as 1/V.
+    measure = (1 + strain_freedom(config) / 2) * volume.log()
+    return measure - enthalpy(state) / state.thermal - (away**2).sum(dim=(1, 2)) / (2 * _variance(state, rate))
 
 
 def swinging(state: MDState, config: MDConfig) -> MDState:
     """The state with a strain rate of `martyna_tobias_klein` drawn at the temperature, instead of a cell at rest."""
     width = (state.thermal / _inertia(state, config)).sqrt()[:, None, None]
-    rate = allowed(width * _random_symmetric(state), config)
+    rate = allowed(width * _drawn(state)[0], config)
     return replace(state, bath=replace(state.bath, strain_rate=rate))
-
-
-def _random_strain(state: MDState, config: MDConfig) -> Float[Tensor, "system 3 3"]:
-    volume = state.system.volume[:, None, None]
-    lacking = allowed(_imbalance(state), config) / volume
-    rate = config.compressibility_per_GPa / GIGAPASCAL / 3 * config.timestep_fs / config.barostat_fs
-    tensor = allowed(_random_symmetric(state), config)
-    return rate * lacking + (2 * state.thermal[:, None, None] * rate / volume).sqrt() * tensor
-
-
-def _random_symmetric(state: MDState) -> Float[Tensor, "system 3 3"]:
-    """Isotropic under rotations: variance 1 on the diagonal and ½ beside it."""
-    noise = [g.standard_normal((3, 3)) for g in generators(state.seed, state.step, CELL_STREAM)]
-    drawn = torch.from_numpy(np.stack(noise)).to(state.energy.device)
-    return 0.5 * (drawn + drawn.transpose(1, 2))
 
 
 def martyna_tobias_klein(state: MDState, engine: Forces, config: MDConfig) -> Step:
@@ -86,6 +129,11 @@ def martyna_tobias_klein(state: MDState, engine: Forces, config: MDConfig) -> St
     moved, errors = compute(moved, engine, strained=True)
     moved = replace(moved, velocities=_push_atoms(moved, 0.5 * time))
     return _on_cell(on_atoms(_push_cell(moved, config, 0.5 * time), config), config), errors
+
+
+def enthalpy(state: MDState) -> Float[Tensor, " system"]:
+    """E + K + pV, eV."""
+    return state.energy + state.kinetic + state.pressure * state.system.volume
 
 
 def cell_energy(state: MDState, config: MDConfig) -> Float[Tensor, " system"]:

@@ -34,7 +34,7 @@ ENSEMBLES = {
     "langevin": Ensemble(drifts=True, columns=()),
     "csvr": Ensemble(),
     "nose-hoover": Ensemble(closed=True),
-    "npt": Ensemble(barostat=True, columns=("pressure_GPa", "volume")),
+    "npt": Ensemble(barostat=True, columns=("pressure_GPa", "volume", "conserved")),
     "npt-mtk": Ensemble(barostat=True, closed=True, columns=("pressure_GPa", "volume", "conserved")),
 }
 CELLS = ("isotropic", "full")
@@ -132,6 +132,11 @@ class MDConfig:
     def closed(self) -> bool:
         """Whether a quantity is conserved; not while the temperature is changed from outside."""
         return self.facts.closed and self.final_temperature_K is None
+
+    @property
+    def barostat_every(self) -> int:
+        """Steps between the strains of `npt`, each of which costs an evaluation: 1/50 of `barostat_fs`, at most 10."""
+        return min(max(round(self.barostat_fs / self.timestep_fs / 50), 1), 10)
 
     @property
     def temperatures(self) -> tuple[float, ...]:

@@ -51,15 +51,15 @@ def step(state: MDState, engine: Forces, config: MDConfig) -> Step:
 def conserved(state: MDState, config: MDConfig) -> Float[Tensor, " system"]:
     """What an exact integrator would keep constant, eV: the total energy and what the baths hold or gave.
 
-    Of `npt` and `langevin` no such sum is kept; there it is the total energy.
+    Of `langevin` no such sum is kept; there it is the total energy.
     """
-    held = {"csvr": _given, "nose-hoover": on_atoms_stored, "npt-mtk": _atoms_and_cell}
+    held = {"csvr": _given, "nose-hoover": on_atoms_stored, "npt": _given, "npt-mtk": _atoms_and_cell}
     total = state.energy + state.kinetic
     return total + held[config.ensemble](state, config) if config.ensemble in held else total
 
 
 def _given(state: MDState, config: MDConfig) -> Float[Tensor, " system"]:
-    return -state.bath.heat
+    return state.pressure * state.system.volume * config.facts.barostat - state.bath.heat
 
 
 def _atoms_and_cell(state: MDState, config: MDConfig) -> Float[Tensor, " system"]:

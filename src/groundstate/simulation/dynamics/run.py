@@ -1,6 +1,7 @@
 """Runs of molecular dynamics: start, watch, record, stop what goes wrong, resume to the last bit."""
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -45,6 +46,7 @@ class MDResult:
     samples     `step, time_fs, temperature_K, potential, kinetic, total` (eV), `max_force` (eV/Å), one row per record;
                 with a barostat `pressure_GPa` and `volume` (Å³); `conserved` (eV) where an ensemble keeps such a sum
     mean_temperature_K, temperature_std_K   over the samples
+    strains_accepted   part of the strains tried by `npt`; `None` elsewhere
     drift_meV_per_atom_ps, scatter_meV_per_atom   slope of the conserved energy and root mean square about it: the test
                 of time step and potential at constant energy, with chains and with `npt-mtk`; `None` elsewhere
     """
@@ -63,6 +65,7 @@ class MDResult:
     temperature_std_K: float | None
     drift_meV_per_atom_ps: float | None
     scatter_meV_per_atom: float | None
+    strains_accepted: float | None
     notes: tuple[str, ...]
     record: Mapping[str, Any]
 
@@ -320,7 +323,7 @@ class _Run:
         if i in self.invalid:
             problem = self.invalid[i]
             measured = ("mean_temperature_K", "temperature_std_K", "drift_meV_per_atom_ps", "scatter_meV_per_atom")
-            nothing = dict.fromkeys(("velocities", "energy", *measured))
+            nothing = dict.fromkeys(("velocities", "energy", "strains_accepted", *measured))
             return MDResult(
                 index=i,
                 status="invalid",
@@ -339,6 +342,7 @@ class _Run:
         conserved = self.config.closed and line.n > 1
         per_atom = 1e3 / end.state.system.n_atoms
         computed = bool(torch.isfinite(end.state.energy).all())
+        tried = math.ceil(end.step / self.config.barostat_every) if self.config.ensemble == "npt" else 0
         return MDResult(
             index=i,
             status=end.status,  # type: ignore[arg-type]
@@ -354,6 +358,7 @@ class _Run:
             temperature_std_K=float(kelvin.std()) if len(kelvin) > 1 else None,
             drift_meV_per_atom_ps=per_atom * line.slope if conserved else None,
             scatter_meV_per_atom=per_atom * line.scatter if conserved else None,
+            strains_accepted=float(end.state.bath.strains[0]) / tried if tried else None,
             notes=self.notes[i],
             record=self.record,
         )

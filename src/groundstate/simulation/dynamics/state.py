@@ -29,18 +29,20 @@ class Bath:
     chain, cell_chain   η (no unit) and dη/dt of each link of the chains on the atoms and on the cell
     strain_rate         of the cell, symmetric
     heat                eV that the atoms took from a stochastic bath
+    strains             how many random strains of the cell were accepted
     """
 
     chain: Float[Tensor, "system link 2"]
     cell_chain: Float[Tensor, "system link 2"]
     strain_rate: Float[Tensor, "system 3 3"]
     heat: Float[Tensor, " system"]
+    strains: Float[Tensor, " system"]
 
     @classmethod
     def at_rest(cls, like: Float[Tensor, " system"]) -> "Bath":
         """One for each of as many structures."""
         links = like.new_zeros(len(like), LINKS, 2)
-        return cls(links, links.clone(), like.new_zeros(len(like), 3, 3), torch.zeros_like(like))
+        return cls(links, links.clone(), like.new_zeros(len(like), 3, 3), *torch.zeros(2, *like.shape).to(like))
 
 
 @dataclass(frozen=True, eq=False)

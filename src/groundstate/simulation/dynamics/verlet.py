@@ -26,7 +26,7 @@ def verlet(state: MDState, engine: Forces, config: MDConfig) -> Step:
     time = config.timestep_fs * FEMTOSECOND
     velocities = kick(state, state.velocities, 0.5 * time)
     moved = replace(state, system=state.system.replace(positions=state.system.positions + time * velocities))
-    moved, errors = compute(moved, engine)
+    moved, errors = compute(moved, engine, strained=config.facts.barostat)
     return replace(moved, velocities=kick(moved, velocities, 0.5 * time)), errors
 
 
