@@ -29,7 +29,7 @@ def volumes(results, discard: int) -> np.ndarray:
     return np.concatenate([r.samples["volume"][discard:].numpy() for r in results])
 
 
-@pytest.mark.parametrize(("cell", "guess"), [("isotropic", 1.0), ("full", 1.0), ("full", 10.0)])
+@pytest.mark.parametrize(("cell", "guess"), [("isotropic", 1.0), ("full", 10.0)])
 def test_ideal_gas_volumes_follow_the_gamma_distribution(cell, guess):
     """p(V) ∝ V^(N−1) e^(−pV/kT): of N atoms one does not count, because the total momentum is zero.
 
@@ -73,41 +73,51 @@ def test_ideal_gas_volumes_follow_the_gamma_distribution(cell, guess):
     assert stats.kstest(found, "gamma", (count - 1,)).pvalue < 1e-3
 
 
-@pytest.mark.parametrize(("ensemble", "barostat_fs"), [("npt", 20.0), ("npt", 400.0), ("npt-mtk", 100.0)])
-def test_two_atoms_in_a_breathing_cube_agree_with_quadrature(potential, ensemble, barostat_fs):
-    """p(V) ∝ V e^(−pV/kT) ∫ d³s e^(−U(V, s)/kT) over the one relative vector; the mean pressure is the one outside."""
+@pytest.mark.parametrize(
+    ("ensemble", "barostat_fs", "guess", "steps", "apart"),
+    [("npt", 20.0, 0.5, 400, 2), ("npt", 400.0, 0.05, 900, 6), ("npt-mtk", 100.0, 0.05, 900, 2)],
+    ids=["npt, far too fast", "npt", "npt-mtk"],
+)
+def test_two_atoms_in_a_breathing_cube_agree_with_quadrature(potential, ensemble, barostat_fs, guess, steps, apart):
+    """p(V) ∝ V e^(−pV/kT) ∫ d³s e^(−U(V, s)/kT) over the one relative vector; the mean pressure is the one outside.
+
+    Volumes begin with the right distribution and should keep it. Errors are of means over each pair's time, which are
+    independent, as are volumes some samples `apart`.
+    """
     kelvin, pressure = 2500.0, 6.0
     thermal = BOLTZMANN * kelvin
     grid = np.linspace(12.0, 110.0, 50)
     probability = _density(potential, grid, thermal, pressure * GIGAPASCAL)
     assert probability[0] < 1e-3 * probability.max()
     assert probability[-1] < 1e-3 * probability.max()
+    fine = np.linspace(grid[0], grid[-1], 2000)
+    density = np.interp(fine, grid, probability)
+    cumulative = np.cumsum(density) / density.sum()
+    mean = (fine * density).sum() / density.sum()
+    spread = math.sqrt(((fine - mean) ** 2 * density).sum() / density.sum())
     config = MDConfig(
-        steps=900,
+        steps=steps,
         timestep_fs=2.0,
         temperature_K=kelvin,
         ensemble=ensemble,
         pressure_GPa=pressure,
         thermostat_fs=40.0,
         barostat_fs=barostat_fs,
-        compressibility_per_GPa=0.05,
-        record_every=90,
+        compressibility_per_GPa=guess,
+        record_every=steps // 10,
         seed=9,
         watchdog=Watchdog(max_volume_ratio=100.0, max_temperature_K=1e6, max_drift_meV_per_atom_ps=100.0),
     )
-    results = run_md(System.batch([_pair(36.0, (0.5, 0.5, 0.4))] * 64), potential, config)
+    starts = np.interp((np.arange(64) + 0.5) / 64, cumulative, fine)
+    results = run_md(System.batch([_pair(v, (0.5, 0.5, 0.4)) for v in starts]), potential, config)
     assert all(r.status == "completed" for r in results)
-    found = volumes(results, 3)
-    fine = np.linspace(grid[0], grid[-1], 2000)
-    density = np.interp(fine, grid, probability)
-    cumulative = np.cumsum(density) / density.sum()
-    mean = (fine * density).sum() / density.sum()
-    spread = math.sqrt(((fine - mean) ** 2 * density).sum() / density.sum())
-    assert found.mean() == pytest.approx(mean, abs=4 * spread / math.sqrt(len(found) / 2))
-    assert found.std() == pytest.approx(spread, rel=0.12)
-    assert stats.kstest(found, lambda v: np.interp(v, fine, cumulative)).pvalue > 1e-3
-    inside = np.array([float(r.samples["pressure_GPa"][3:].mean()) for r in results])
-    assert inside.mean() == pytest.approx(pressure, abs=4 * inside.std() / math.sqrt(len(inside)))
+    found = np.stack([r.samples["volume"][4:].numpy() for r in results])
+    inside = np.stack([r.samples["pressure_GPa"][4:].numpy() for r in results])
+    for values, expected in ((found, mean), ((found - mean) ** 2, spread**2), (inside, pressure)):
+        each = values.mean(axis=1)
+        assert each.mean() == pytest.approx(expected, abs=4 * each.std() / math.sqrt(len(each)))
+    independent = found[:, ::apart].ravel()
+    assert stats.kstest(independent, lambda v: np.interp(v, fine, cumulative)).pvalue > 1e-3
 
 
 def test_a_cold_solid_strains_as_its_elastic_constants_say(potential):
