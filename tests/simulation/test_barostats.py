@@ -29,7 +29,7 @@ def volumes(results, discard: int) -> np.ndarray:
     return np.concatenate([r.samples["volume"][discard:].numpy() for r in results])
 
 
-@pytest.mark.parametrize(("cell", "guess"), [("isotropic", 1.0), ("full", 10.0)])
+@pytest.mark.parametrize(("cell", "guess"), [("isotropic", 1.0), pytest.param("full", 10.0, marks=pytest.mark.slow)])
 def test_ideal_gas_volumes_follow_the_gamma_distribution(cell, guess):
     """p(V) ∝ V^(N−1) e^(−pV/kT): of N atoms one does not count, because the total momentum is zero.
 
@@ -75,7 +75,11 @@ def test_ideal_gas_volumes_follow_the_gamma_distribution(cell, guess):
 
 @pytest.mark.parametrize(
     ("ensemble", "barostat_fs", "guess", "steps", "apart"),
-    [("npt", 20.0, 0.5, 400, 2), ("npt", 400.0, 0.05, 900, 6), ("npt-mtk", 100.0, 0.05, 900, 2)],
+    [
+        pytest.param("npt", 20.0, 0.5, 400, 2, marks=pytest.mark.slow),
+        ("npt", 400.0, 0.05, 900, 6),
+        pytest.param("npt-mtk", 100.0, 0.05, 900, 2, marks=pytest.mark.slow),
+    ],
     ids=["npt, far too fast", "npt", "npt-mtk"],
 )
 def test_two_atoms_in_a_breathing_cube_agree_with_quadrature(potential, ensemble, barostat_fs, guess, steps, apart):
