@@ -59,5 +59,5 @@ def test_twenty_labels_survive_kill_9(tmp_path):
     assert sum(one.known for one in labels) == len(second)
     whole = lines(folder)
     assert len(whole) == len(set(whole)) == 20
-    # At most the two structures under way were begun again after each of the two kills.
-    assert 20 <= len(engine.computed()) <= 24
+    # After each of the two kills at most four were begun again: two under way, two that waited to be written.
+    assert 20 <= len(engine.computed()) <= 28
