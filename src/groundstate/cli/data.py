@@ -92,7 +92,7 @@ def import_(
         store = import_files(
             paths,
             output_folder,
-            keys=_keys(key or []),
+            keys=keys_of(key or []),
             stress_convention=stress_convention,
             theory=None if theory_name is None else theory(theory_name),
             require=[name.strip() for name in require.split(",") if name.strip()],
@@ -225,7 +225,8 @@ def _numbers(text: str) -> list[float]:
         raise OptionError("E-OPTION", f"'{text}' is not a list of numbers", fix="write it as 0.8,0.1,0.1") from None
 
 
-def _keys(pairs: Sequence[str]) -> dict[str, str | None]:
+def keys_of(pairs: Sequence[str]) -> dict[str, str | None]:
+    """quantity=key of the command line, as the readers take it; an empty key leaves a quantity out."""
     keys: dict[str, str | None] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

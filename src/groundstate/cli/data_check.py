@@ -7,10 +7,9 @@ import typer
 from rich.table import Table
 
 from groundstate import api
-from groundstate.atoms import OptionError
 from groundstate.cli import options as opt
 from groundstate.cli.app import errors, output, show
-from groundstate.cli.data import data
+from groundstate.cli.data import data, keys_of
 from groundstate.cli.pages import data_check as pages
 from groundstate.data import refuse_existing
 from groundstate.data.lint import Examination
@@ -57,7 +56,7 @@ def check(
             files,
             against or (),
             model=loaded,
-            keys=_keys(key or []),
+            keys=keys_of(key or []),
             stress_convention=stress_convention,
             progress=progress,
         )
@@ -85,16 +84,6 @@ def _places(report: Path | None) -> tuple[Path | None, Path]:
     for place in places if report.is_dir() else (report,):
         refuse_existing(place, overwrite=False)
     return places
-
-
-def _keys(pairs: list[str]) -> dict[str, str | None]:
-    keys: dict[str, str | None] = {}
-    for pair in pairs:
-        quantity, equals, name = pair.partition("=")
-        if not equals:
-            raise OptionError("E-OPTION", f"'{pair}' is not quantity=key", fix="e.g. --key energy=DFT_energy")
-        keys[quantity] = name or None
-    return keys
 
 
 def _print(examination: Examination) -> None:
