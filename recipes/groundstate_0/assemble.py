@@ -3,27 +3,31 @@ r"""From shards of structures and labels to the two stores that the default mode
     python recipes/groundstate_0/assemble.py --structures FOLDER … --labels FOLDER … --output sets
     groundstate train sets/train --valid sets/valid --recipe recipes/groundstate_0/S.toml --output groundstate-0-S
 
-Compositions that `structures.py` held out are the validation set. Left out, and counted, is what the teacher cannot be
-believed on: structures far from everything it has seen.
+Energies of CHGNet are freed of the corrections it has learned (`mp2020.py`). Magnetic moments come from labels that have
+them, or, for labels of another teacher, from folders given by `--moments`. Compositions that `structures.py` held out
+are the validation set. Left out, and counted, is what the teacher cannot be believed on: structures far from
+everything it has seen.
 """
 
 import argparse
 import json
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
+from mp2020 import HUBBARD_U, corrections
 
 from groundstate.atoms import LevelOfTheory, System
 from groundstate.data import Provenance, Record, write_records
 
 THEORY = LevelOfTheory(
     functional="PBE",
-    hubbard_u=(("Co", 3.32), ("Cr", 3.7), ("Fe", 5.3), ("Mn", 3.9), ("Mo", 4.38), ("Ni", 6.2), ("V", 3.25), ("W", 6.2)),
+    hubbard_u=tuple(sorted(HUBBARD_U.items())),
     basis="PW 520 eV",
     pseudopotential="VASP PAW PBE, Materials Project selection",
-    code="VASP, through SevenNet-0 (11Jul2024)",
+    code="VASP, through models that learned MPtrj",
     energy_zero="VASP pseudo-atoms, no MP2020 corrections; U in oxides and fluorides only",
 )
 LARGEST_FORCE, LARGEST_STRESS, LARGEST_RESIDUAL = 10.0, 0.3, 3.0
@@ -36,10 +40,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--structures", type=Path, nargs="+", required=True)
     parser.add_argument("--labels", type=Path, nargs="+", required=True, help="one folder for each of structures")
+    parser.add_argument("--moments", type=Path, nargs="*", default=[], help="one folder of labels for each of labels")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--overwrite", action="store_true")
     options = parser.parse_args()
-    shards = list(_shards(options.structures, options.labels))
+    with ProcessPoolExecutor() as pool:
+        shards = list(pool.map(_shard, *_files(options.structures, options.labels, options.moments or options.labels)))
     believed, told = _believed(shards)
     print(json.dumps(told, indent=1))
     options.output.mkdir(parents=True, exist_ok=True)
@@ -49,12 +55,27 @@ def main() -> None:
         write_records(records, options.output / role, overwrite=options.overwrite)
 
 
-def _shards(structures: list[Path], labels: list[Path]) -> Iterator[Shard]:
-    for there, here in zip(structures, labels, strict=True):
-        for file in sorted(here.glob("labels-*.npz")):
-            with np.load(file) as known, np.load(there / file.name.replace("labels", "structures")) as given:
-                wanted = {name: known[name] for name in ("energy", "forces", "stress")}
-                yield {**wanted, **{name: given[name] for name in ("numbers", "positions", "cells", "ptr", "held_out")}}
+def _files(
+    structures: list[Path], labels: list[Path], moments: list[Path]
+) -> tuple[list[Path], list[Path], list[Path]]:
+    """Of each shard its structures, its labels, and where its moments may be."""
+    found = [
+        (there / file.name.replace("labels", "structures"), file, beside / file.name)
+        for there, here, beside in zip(structures, labels, moments, strict=True)
+        for file in sorted(here.glob("labels-*.npz"))
+    ]
+    given, known, magnetic = zip(*found, strict=True)
+    return list(given), list(known), list(magnetic)
+
+
+def _shard(structures: Path, labels: Path, moments: Path) -> Shard:
+    with np.load(labels) as known, np.load(structures) as given, np.load(moments) as magnetic:
+        shard: Shard = {name: known[name] for name in ("energy", "forces", "stress", "teacher")}
+        shard |= {name: given[name] for name in ("numbers", "positions", "cells", "ptr", "held_out")}
+        shard |= {name: magnetic[name] for name in ("magnetic_moments",) if name in magnetic}
+    if str(shard["teacher"]).startswith("chgnet@"):
+        shard["energy"] = shard["energy"] - corrections(shard)
+    return shard
 
 
 def _believed(shards: list[Shard]) -> tuple[list[np.ndarray], dict[str, float]]:
@@ -102,13 +123,15 @@ def _records(shard: Shard, chosen: np.ndarray) -> Iterator[Record]:
             "forces": torch.from_numpy(shard["forces"][atoms].astype(np.float64)),
             "stress": torch.tensor([[xx, xy, zx], [xy, yy, yz], [zx, yz, zz]], dtype=torch.float64),
         }
+        if "magnetic_moments" in shard:
+            labels["magnetic_moments"] = torch.from_numpy(shard["magnetic_moments"][atoms].astype(np.float64))
         system = System.single(
             shard["positions"][atoms].astype(np.float64),
             shard["numbers"][atoms].astype(np.int64),
             cell=shard["cells"][row].astype(np.float64),
             pbc=(True, True, True),
         )
-        yield Record(system, labels, THEORY, Provenance(file="SevenNet-0"))
+        yield Record(system, labels, THEORY, Provenance(file=str(shard["teacher"])))
 
 
 if __name__ == "__main__":

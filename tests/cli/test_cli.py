@@ -231,9 +231,14 @@ def test_train_then_finetune_then_evaluate(run: Run, tmp_path: Path, monkeypatch
     assert "RMSE after" in out.replace("\n", " ")
     assert "its base" in err, "the verdict of the certificate"
     assert page_of(tmp_path / "b" / "certificate_page.html")["title"] == "Certificate of fine-tuning"
-    code, _, err = run("train", data, "--recipe", tmp_path / "none.toml", "--output", tmp_path / "c")
-    assert code == 2
-    assert "E-RECIPE" in err
+    listed = tmp_path / "exclude.txt"
+    listed.write_text("0\n")
+    onward = ("train", data, "--start", trained["model"], "--epochs", "1", "--output", tmp_path / "c")
+    assert run(*onward, "--exclude", listed)[0] == 0
+    for words, refusal in ((("--recipe", recipe), "E-START-MODEL"), (("--recipe", tmp_path / "none.toml"), "E-RECIPE")):
+        code, _, err = run(*onward, *words)
+        assert code == 2
+        assert refusal in err
 
 
 def test_advice_reaches_people_and_programs(

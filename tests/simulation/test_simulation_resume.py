@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save as to_bytes
 
 from groundstate.atoms import RunError, System
 from groundstate.simulation import MDConfig, Progress, RelaxConfig, progress_bar, relax, run_md
@@ -208,6 +211,18 @@ def test_a_stopped_structure_stays_stopped_and_a_run_can_be_prolonged(faulty, cr
         run_md(system, faulty, short, output=tmp_path)
     with pytest.raises(RunError, match=r"E-RUN-MISMATCH.*inputs"):
         run_md(system[0], faulty, longer, output=tmp_path)
+
+
+def test_a_checkpoint_of_other_rules_is_refused(potential, crystal, tmp_path):
+    config = MDConfig(steps=4, timestep_fs=2.0, temperature_K=300.0, checkpoint_every=2)
+    run_md(System.batch([crystal(1)]), potential, config, output=tmp_path)
+    file = tmp_path / "checkpoint.safetensors"
+    with safe_open(file, framework="pt") as stored:
+        facts = stored.metadata()
+        older = {name: stored.get_tensor(name) for name in stored.keys() if not name.startswith("strains")}  # noqa: SIM118
+    file.write_bytes(to_bytes(older, metadata=facts))
+    with pytest.raises(RunError, match=r"E-RUN-MISMATCH.*lacks strains"):
+        run_md(System.batch([crystal(1)]), potential, replace(config, steps=8), output=tmp_path)
 
 
 def test_the_bar_follows_a_run(potential, batch, capsys):

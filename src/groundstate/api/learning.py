@@ -21,6 +21,7 @@ from groundstate.training import (
     choose,
     evaluate_errors,
     train_from_scratch,
+    train_further,
 )
 
 
@@ -35,20 +36,29 @@ def train(
     output: File,
     *,
     model: MACEConfig | None = None,
+    start: Any = None,
     progress: bool = False,
     overwrite: bool = False,
     **options: Any,
 ) -> TrainResult:
-    """Train a model of our own from scratch; `options` are fields of `TrainConfig`."""
-    return train_from_scratch(
-        _records(train_source),
-        _records(valid_source),
-        model or MACEConfig.of_size("S"),
-        configured(TrainConfig, options),
-        output,
-        progress=progress,
-        overwrite=overwrite,
-    )
+    """Train a model of our own; `options` are fields of `TrainConfig`.
+
+    model  what is built and trained from scratch, size S when `None`
+    start  a trained model of our own to go on from in place of that; it keeps its shape and gains the heads that the
+           weights ask for
+    """
+    if start is not None and model is not None:
+        raise OptionError(
+            "E-START-MODEL",
+            "both a model to start from and the shape of a new one are given",
+            why="the first has its shape",
+            fix="leave one of them out; of a recipe, the table [model]",
+        )
+    records, config = (_records(train_source), _records(valid_source)), configured(TrainConfig, options)
+    said: dict[str, Any] = {"progress": progress, "overwrite": overwrite}
+    if start is not None:
+        return train_further(load(start).potential, *records, config, output, **said)
+    return train_from_scratch(*records, model or MACEConfig.of_size("S"), config, output, **said)
 
 
 def finetune(

@@ -11,7 +11,7 @@ from groundstate.cli import options as opt
 from groundstate.cli.app import errors, output, show
 from groundstate.cli.data import data, keys_of
 from groundstate.cli.pages import data_check as pages
-from groundstate.data import refuse_existing
+from groundstate.data import refuse_existing, write_exclusions
 from groundstate.data.lint import Examination
 from groundstate.data.lint.finding import listed
 from groundstate.report import provenance
@@ -66,7 +66,7 @@ def check(
         pages.examined(
             result, provenance(None if loaded is None else loaded.potential, files=[*files, *(against or [])])
         ).write(page)
-        pages.write_exclusions(examination, exclusions)
+        write_exclusions(examination.records, examination.excluded, exclusions)
     if as_json:
         show(result.as_dict())
     else:

@@ -1,6 +1,6 @@
 """Verbs that take labelled structures: train, finetune, evaluate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +11,14 @@ from groundstate import api
 from groundstate.cli import options as opt
 from groundstate.cli.app import app, errors, output, show
 from groundstate.cli.pages import learning as pages
-from groundstate.data import LabelReport, Record, read, split
+from groundstate.data import LabelReport, Record, read, split, without
 from groundstate.potentials.mace import MACEConfig
 from groundstate.report import advice_page, provenance
 from groundstate.training import AdviceConfig, ErrorTable, Recipe, TrainConfig, TrainResult, load_recipe
 
+Exclude = Annotated[
+    Path | None, typer.Option(help="List of frames not to learn from, as `data check --report` leaves one.")
+]
 RecipeFile = Annotated[Path | None, typer.Option(help="TOML recipe of training options; a mistyped key is refused.")]
 Valid = Annotated[
     Path | None, typer.Option(help="Labelled structures to validate on; otherwise a part of the training file.")
@@ -43,6 +46,9 @@ WantedError = Annotated[float | None, typer.Option(help="With --advise: RMSE of 
 CPUHours = Annotated[
     float | None, typer.Option("--cpu-hours-per-label", help="With --advise: cost of one more reference calculation.")
 ]
+Start = Annotated[
+    str | None, typer.Option(help="Trained model of our own to go on from; it keeps its shape and gains missing heads.")
+]
 Size = Annotated[str, typer.Option(help="XS, S, M or L: one dial for width and depth of the model.")]
 
 
@@ -52,8 +58,10 @@ def train(
     folder: RunFolder,
     valid: Valid = None,
     valid_fraction: ValidFraction = 0.1,
+    exclude: Exclude = None,
     recipe: RecipeFile = None,
-    size: Size = "S",
+    size: Size | None = None,
+    start: Start = None,
     epochs: Epochs = None,
     time_limit_minutes: Minutes = None,
     seed: Seed = None,
@@ -61,18 +69,24 @@ def train(
     report: opt.Report = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Train a potential of your own from scratch.
+    """Train a potential of your own, from scratch or from where another run of yours ended.
 
     Prints which label was read from which key, in which range and unit, before anything is computed.
 
     `groundstate train labels.extxyz --output run --size S --time-limit-minutes 30`
+
+    `groundstate train more.extxyz --output run-2 --start run/model.safetensors --epochs 50`
     """
     opt.refuse_report(report)
-    training, validation = _labelled(data, valid, valid_fraction, seed or 0)
-    model, options = _options(recipe, size, epochs, time_limit_minutes, seed)
-    result = api.train(training, validation, folder, model=model, progress=True, overwrite=overwrite, **options)
-    files = [file for file in (data, valid, recipe) if file is not None]
-    return _finished("Training from scratch", folder, result, files, report, as_json)
+    training, validation = _labelled(data, exclude, valid, valid_fraction, seed or 0)
+    named = {"epochs": epochs, "time_limit_minutes": time_limit_minutes, "seed": seed}
+    model, options = _options(recipe, size, start, named)
+    result = api.train(
+        training, validation, folder, model=model, start=start, progress=True, overwrite=overwrite, **options
+    )
+    files = [file for file in (data, exclude, valid, recipe) if file is not None]
+    title = "Training from scratch" if start is None else f"Training from {start}"
+    return _finished(title, folder, result, files, report, as_json)
 
 
 @app.command()
@@ -82,6 +96,7 @@ def finetune(
     model: opt.Model = opt.DEFAULT_MODEL,
     valid: Valid = None,
     valid_fraction: ValidFraction = 0.2,
+    exclude: Exclude = None,
     recipe: RecipeFile = None,
     method: Method = None,
     rank: Rank = None,
@@ -123,8 +138,8 @@ def finetune(
     if advise:
         scratch = None if recipe is None else chosen.model
         asked = AdviceConfig(wanted=wanted_error, cpu_hours_per_label=cpu_hours_per_label, seed=seed or 0)
-        return _advised(data, folder, model, scratch, asked, options, overwrite, report, as_json)
-    training, validation = _labelled(data, valid, valid_fraction, seed or 0)
+        return _advised(data, exclude, folder, model, scratch, asked, options, overwrite, report, as_json)
+    training, validation = _labelled(data, exclude, valid, valid_fraction, seed or 0)
     result = api.finetune(
         model,
         training,
@@ -136,7 +151,7 @@ def finetune(
         overwrite=overwrite,
         **options,
     )
-    files = [file for file in (data, valid, recipe, replay) if file is not None]
+    files = [file for file in (data, exclude, valid, recipe, replay) if file is not None]
     code = _finished(f"Fine-tuning of {model}", folder, result, files, report, as_json)
     if result.certificate is not None:
         errors.print(f"Certificate: {folder / 'certificate_page.html'}\n{result.certificate}", markup=False)
@@ -145,6 +160,7 @@ def finetune(
 
 def _advised(
     data: Path,
+    exclude: Path | None,
     folder: Path,
     model: str,
     scratch: MACEConfig | None,
@@ -158,7 +174,7 @@ def _advised(
     _tell(dataset.report)
     advice = api.advise(
         loaded,
-        dataset.records,
+        dataset.records if exclude is None else without(dataset.records, exclude),
         folder,
         model=scratch,
         config=config,
@@ -200,24 +216,31 @@ def evaluate(
     return 0
 
 
-def _labelled(data: Path, valid: Path | None, fraction: float, seed: int) -> tuple[Sequence[Record], Sequence[Record]]:
+def _labelled(
+    data: Path, exclude: Path | None, valid: Path | None, fraction: float, seed: int
+) -> tuple[Sequence[Record], Sequence[Record]]:
     dataset = read(data)
     _tell(dataset.report)
+    records = dataset.records if exclude is None else without(dataset.records, exclude)
     if valid is not None:
         held_out = read(valid)
         _tell(held_out.report)
-        return dataset.records, held_out.records
-    training, validation = split(dataset.records, (1.0 - fraction, fraction), seed)
+        return records, held_out.records
+    training, validation = split(records, (1.0 - fraction, fraction), seed)
     return training, validation
 
 
 def _options(
-    recipe: Path | None, size: str, epochs: int | None, minutes: float | None, seed: int | None
-) -> tuple[MACEConfig, dict[str, Any]]:
-    """Model and training options: the recipe, or the size, overridden by what the command line names."""
-    chosen = Recipe(MACEConfig.of_size(size), TrainConfig()) if recipe is None else load_recipe(recipe)
-    named = {"epochs": epochs, "time_limit_minutes": minutes, "seed": seed}
-    return chosen.model, {**chosen.train.as_dict(), **{key: value for key, value in named.items() if value is not None}}
+    recipe: Path | None, size: str | None, start: str | None, named: Mapping[str, Any]
+) -> tuple[MACEConfig | None, dict[str, Any]]:
+    """Shape of the model, `None` where it is that of `start`, and training options: those of the recipe, overridden by
+    what the command line names."""
+    chosen = None if recipe is None else load_recipe(recipe)
+    options = {} if chosen is None else chosen.train.as_dict()
+    options |= {key: value for key, value in named.items() if value is not None}
+    if chosen is not None and (chosen.shaped or start is None):
+        return chosen.model, options
+    return (None if start is not None and size is None else MACEConfig.of_size(size or "S")), options
 
 
 def _tell(report: LabelReport) -> None:

@@ -2,6 +2,7 @@
 
 from groundstate.data.batch import Batch, atom_counts, batches, collate
 from groundstate.data.convert import from_ase, from_pymatgen, to_ase, to_pymatgen
+from groundstate.data.exclusions import without, write_exclusions
 from groundstate.data.importing import Forecast, Progress, forecast, import_files, sources_in
 from groundstate.data.labeller import Labeller
 from groundstate.data.packing import Limits, Sizes, deal, pack
@@ -77,7 +78,9 @@ __all__ = [
     "theory",
     "to_ase",
     "to_pymatgen",
+    "without",
     "write",
+    "write_exclusions",
     "write_records",
     "write_store",
 ]

@@ -10,6 +10,7 @@ from groundstate.training.distil import hessian_rows
 from groundstate.training.error_table import ErrorRow, ErrorTable, evaluate_errors
 from groundstate.training.finetune import CONTINUED, finetune
 from groundstate.training.finetune_config import Choice, FinetuneConfig, choose, from_scratch
+from groundstate.training.further import train_further
 from groundstate.training.recipe import Recipe, load_recipe
 from groundstate.training.result import TrainResult
 from groundstate.training.runs import train
@@ -42,4 +43,5 @@ __all__ = [
     "mean_neighbours",
     "train",
     "train_from_scratch",
+    "train_further",
 ]

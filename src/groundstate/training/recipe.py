@@ -17,12 +17,16 @@ _TABLES = ("model", "train", "finetune")
 
 
 class Recipe(NamedTuple):
-    """The model to build, how to train and to tune it; and, by name, which options of the two latter were stated."""
+    """The model to build, how to train and to tune it; and, by name, which options of the two latter were stated.
+
+    shaped  whether the recipe says anything of the model
+    """
 
     model: MACEConfig
     train: TrainConfig
     finetune: FinetuneConfig = FinetuneConfig()
     stated: Mapping[str, Any] = MappingProxyType({})
+    shaped: bool = False
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
@@ -45,7 +49,7 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     tuned = _configured(FinetuneConfig(), document.get("finetune", {}), "[finetune]", file)
     stated = {key: getattr(train, key) for key in document.get("train", {})}
     stated |= {key: getattr(tuned, key) for key in document.get("finetune", {})}
-    return Recipe(_configured(base, model, "[model]", file), train, tuned, stated)
+    return Recipe(_configured(base, model, "[model]", file), train, tuned, stated, "model" in document)
 
 
 def _configured(defaults: Any, table: Mapping[str, Any], name: str, file: Path) -> Any:

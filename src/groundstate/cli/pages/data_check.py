@@ -1,7 +1,6 @@
 """The page of `data check`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import numpy as np
 from groundstate.api import DataCheck
 from groundstate.atoms.elements import symbols
 from groundstate.data import composition
-from groundstate.data.files import write_whole
 from groundstate.data.lint import Examination
 from groundstate.data.lint.finding import SEVERITIES
 from groundstate.report import Page, on_a_line, structures
@@ -99,12 +97,3 @@ def _references(page: Page, examination: Examination) -> None:
             for z, symbol in zip(sorted(fit.energies), symbols(sorted(fit.energies)), strict=True)
         ]
         page.table(["level of theory", "element", "reference energy (eV)"], energies)
-
-
-def write_exclusions(examination: Examination, path: Path) -> None:
-    """Frames with forces above 50 eV/Å, one to a line: its number, a tab, its file."""
-    lines = ["# frames with forces above 50 eV/Å: frame number, tab, file\n"]
-    for index in examination.excluded:
-        place = examination.records[index].provenance
-        lines.append(f"{index if place.frame is None else place.frame}\t{place.file or ''}\n")
-    write_whole(path, "".join(lines).encode())

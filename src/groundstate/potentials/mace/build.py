@@ -1,6 +1,7 @@
 """From a configuration and the elements of the data to a potential, and back from its description."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -66,7 +67,7 @@ def build(
     return Model(trunk, heads, terms, description=description, theories=tuple(theories))
 
 
-def rebuild(description: dict[str, Any]) -> Model:
+def rebuild(description: dict[str, Any], *, seed: int = 0) -> Model:
     """The potential of a description (`Model.describe`), its weights and energies still to be loaded."""
     strange = sorted(description.keys() ^ _DESCRIPTION)
     if strange or description["kind"] != "mace":
@@ -89,7 +90,22 @@ def rebuild(description: dict[str, Any]) -> Model:
         reference_energies=[dict.fromkeys(elements, 0.0)] * n_theories,
         theories=[LevelOfTheory.from_dict(theory) for theory in description["theories"]],
         zbl=description["zbl"],
+        seed=seed,
     )
+
+
+def grown(model: Model, heads: Sequence[str], *, seed: int = 0) -> Model:
+    """A copy of a MACE with further heads, untrained; all it gave before it gives as before.
+
+    heads  names of quantities, as in `MACEConfig.heads`; those it has already are left as they are
+    """
+    description = model.describe()
+    config = MACEConfig.from_dict(description["config"])
+    new = [name for name in heads if name not in config.heads]
+    wider = replace(config, heads=(*config.heads, *new))
+    copy = rebuild({**description, "config": wider.as_dict()}, seed=seed)
+    copy.load_state_dict({**copy.state_dict(), **model.state_dict()})
+    return copy
 
 
 def _check(

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from groundstate.atoms import RunError
 from groundstate.data.files import write_whole
 from groundstate.simulation.dynamics.state import Bath, MDState
 from groundstate.simulation.outputs import RunFolder
@@ -69,10 +70,18 @@ def restore(folder: RunFolder, first: MDState) -> tuple[MDState | None, dict[int
         facts = json.loads(file.metadata()["state"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     row = {i: s for s, i in enumerate(first.index.tolist())}
+    wanted = (*_OF_SYSTEM, *_OF_STATE, *_OF_BATH)
+    if absent := sorted(set(wanted) - {name.rpartition(".")[0] for name in tensors} if tensors else ()):
+        raise RunError(
+            "E-RUN-MISMATCH",
+            f"the checkpoint in {folder.path} lacks {', '.join(absent)}",
+            why="it was written by an earlier version, whose runs went by other rules",
+            fix="end the run with the version that began it, or begin again in another folder",
+        )
 
     def unpack(i: int, step: int) -> MDState:
         one = take(first, first.system, [row[i]])
-        stored = {name: tensors[f"{name}.{i}"] for name in (*_OF_SYSTEM, *_OF_STATE, *_OF_BATH)}
+        stored = {name: tensors[f"{name}.{i}"] for name in wanted}
         system = one.system.replace(**{name: stored[name] for name in _OF_SYSTEM})
         bath = Bath(**{name: stored[name] for name in _OF_BATH})
         return replace(one, system=system, bath=bath, step=step, **{name: stored[name] for name in _OF_STATE})
