@@ -3,9 +3,9 @@ r"""From shards of structures and labels to the two stores that the default mode
     python recipes/groundstate_0/assemble.py --structures FOLDER … --labels FOLDER … --output sets
     groundstate train sets/train --valid sets/valid --recipe recipes/groundstate_0/S.toml --output groundstate-0-S
 
-Energies of CHGNet are freed of the corrections it has learned (`mp2020.py`). Magnetic moments come from labels that have
-them, or, for labels of another teacher, from folders given by `--moments`. Compositions that `structures.py` held out
-are the validation set. Left out, and counted, is what the teacher cannot be believed on: structures far from
+Energies of CHGNet are freed of the corrections it has learned (`mp2020.py`). Magnetic moments come from labels that
+have them, or, for labels of another teacher, from folders given by `--moments`. Compositions that `structures.py`
+held out are the validation set. Left out, and counted, is what the teacher cannot be believed on: structures far from
 everything it has seen.
 """
 
