@@ -4,8 +4,9 @@ table, with elements exchanged, strained, rattled, cut open.
     python recipes/groundstate_0/structures.py --crystals FOLDER --without mptrj-random-1k.xyz --output structures
     python recipes/groundstate_0/structures.py --set gentle --crystals FOLDER --without … --output gentle
 
-The broad set has everything, much of it violently displaced and small; the gentle set is all known crystals near their
-rest, and relatives of those with many elements; `many` is a small set for a dear teacher, mostly of many elements.
+The broad set has everything, much of it violently displaced and small; the gentle set is all known crystals near
+their rest, and relatives of those with many elements; `many` is a small set for a dear teacher, mostly of many
+elements, and `prototypes` one against forgetting the elements.
 
 FOLDER is that of public crystal sets (`mp_20_biternary/val.csv.gz`, `mpts_52/val.csv.gz`, and the JARVIS copies of
 Perov-5 and Carbon-24). Only validation and training parts are read; test parts stay unseen, and so does every material
@@ -38,10 +39,10 @@ from ase.formula import Formula
 
 ELEMENTS = tuple(z for z in range(1, 95) if z not in (84, 85, 86, 87, 88))
 """Those of the Materials Project: H … Pu without Po, At, Rn, Fr, Ra."""
-LARGEST = {"broad": 40, "gentle": 52, "many": 52}
+LARGEST = {"broad": 40, "gentle": 52, "many": 52, "prototypes": 0}
 """Atoms of a cell."""
 MANY_ELEMENTS = 3
-SHARD = {"broad": 4000, "gentle": 4000, "many": 250}
+SHARD = {"broad": 4000, "gentle": 4000, "many": 250, "prototypes": 1000}
 """Structures of a file: what a kill may cost."""
 HELD_OUT = 0.03
 CLOSEST = 0.55
@@ -81,6 +82,7 @@ def main() -> None:
         "broad": lambda: _broad(random, known, options.crystals),
         "gentle": lambda: _gentle(known),
         "many": lambda: _many(known),
+        "prototypes": lambda: _prototypes(random, options.crystals, 3000, 1000, 500),
     }[options.set]()
     stream = _kept(_mixed(random, jobs, options.scale, options.seed))
     size = SHARD[options.set]
@@ -95,15 +97,20 @@ def main() -> None:
 
 
 def _broad(random: np.random.Generator, known: list[Crystal], folder: Path) -> list[Job]:
-    perovskites = list(_jarvis(folder / "jarvis_perov5_heat_ref.json.zip", "perov-5"))
-    carbon = list(_jarvis(folder / "jarvis_carbon24_energy_per_atom.json.zip", "carbon-24"))
-    prototypes = list(_elements()) + list(_compounds(random, 7000))
     jobs = [(c, "as it is") for c in known]
     jobs += [(c, "perturbed") for c in known for _ in range(5)]
     jobs += [(c, "exchanged") for c in known for _ in range(2)]
     jobs += [(c, "opened") for c in known[::8]]
-    jobs += [(c, "perturbed") for c in _some(random, perovskites, 4000) + _some(random, carbon, 1500)]
-    return jobs + [(c, "perturbed") for c in prototypes for _ in range(2)]
+    return jobs + _prototypes(random, folder, 7000, 4000, 1500, times=2)
+
+
+def _prototypes(
+    random: np.random.Generator, folder: Path, compounds: int, perovskites: int, carbon: int, times: int = 1
+) -> list[Job]:
+    made = list(_elements()) + list(_compounds(random, compounds))
+    some = _some(random, list(_jarvis(folder / "jarvis_perov5_heat_ref.json.zip", "perov-5")), perovskites)
+    some += _some(random, list(_jarvis(folder / "jarvis_carbon24_energy_per_atom.json.zip", "carbon-24")), carbon)
+    return [(c, "perturbed") for c in some] + [(c, "perturbed") for c in made for _ in range(times)]
 
 
 def _gentle(known: list[Crystal]) -> list[Job]:

@@ -1,34 +1,19 @@
 """The binary as a user meets it: verbs, refusals, exit codes, files left behind."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from groundstate.cli import app, main
+from command_line import Run
+from groundstate.cli import app
 from groundstate.potentials import checkpoint
 from groundstate.potentials.mace import MACEConfig, build
 from groundstate.training.advice import WAYS, Point, conclude
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "oxides"
 VERBS = ("predict", "relax", "md", "label", "train", "finetune", "evaluate", "laws", "models", "doctor")
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Exit code, standard output, standard error of one command line."""
-
-    def command(*words: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        captured = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, captured.out, captured.err
-
-    return command
 
 
 @pytest.fixture(scope="module")

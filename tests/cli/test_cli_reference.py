@@ -7,7 +7,6 @@ import pytest
 
 import groundstate as gs
 from groundstate.atoms import OptionError
-from groundstate.cli import main
 from groundstate.data import read
 from groundstate.quantum import ASE
 
@@ -19,17 +18,6 @@ Cu 1.805 0.05 1.805
 Cu 1.805 1.805 {z}
 """
 EMT = ("--engine", "ase", "--method", "EMT", "-s", "factory=ase.calculators.emt:EMT")
-
-
-@pytest.fixture
-def run(capsys):
-    def command(*words):
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return command
 
 
 @pytest.fixture

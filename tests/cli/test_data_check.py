@@ -7,19 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from command_line import Run
 from groundstate.api import check_data
-from groundstate.cli import main
 from groundstate.data import Record, write
 from labelled_crystals import labelled, rattled, relabelled
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error."""
-    with pytest.raises(SystemExit) as ended:
-        main(["data", "check", *(str(word) for word in words)])
-    captured = capsys.readouterr()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, captured.out, captured.err
 
 
 @pytest.fixture
@@ -30,22 +21,20 @@ def clean(tmp_path: Path) -> list[Record]:
     return records
 
 
-def test_a_clean_file(clean: list[Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capsys, tmp_path / "clean.extxyz")
+def test_a_clean_file(clean: list[Record], tmp_path: Path, run: Run) -> None:
+    code, out, err = run("data", "check", tmp_path / "clean.extxyz")
     assert code == 0
     assert "nothing found" in out
     assert "2 checks could not look" in out  # no other set, and one cell throughout
     assert "error" not in err
 
 
-def test_what_is_left_for_people_and_programs(
-    clean: list[Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_left_for_people_and_programs(clean: list[Record], tmp_path: Path, run: Run) -> None:
     spoilt = relabelled(clean[:1], "forces", lambda _, f: f * 60 / f.norm(dim=1).max()) + clean[1:]
     write(tmp_path / "spoilt.extxyz", spoilt)
     folder = tmp_path / "checked"
     options = ("--against", tmp_path / "clean.extxyz", "--report", folder)
-    code, out, err = run(capsys, tmp_path / "spoilt.extxyz", *options)
+    code, out, err = run("data", "check", tmp_path / "spoilt.extxyz", *options)
     assert code == 4
     assert "error: L-LEAK" in err
     page, twin = (folder / "data_check.html").read_text(), json.loads((folder / "data_check.json").read_text())
@@ -53,10 +42,10 @@ def test_what_is_left_for_people_and_programs(
     assert "spoilt.extxyz:0" in page
     assert {"heading", "table", "figure", "facts"} <= {section["kind"] for section in twin["sections"]}
     assert (folder / "exclude.txt").read_text().splitlines()[1:] == [f"0\t{tmp_path / 'spoilt.extxyz'}"]
-    code, out, _ = run(capsys, tmp_path / "spoilt.extxyz", *options)
+    code, out, _ = run("data", "check", tmp_path / "spoilt.extxyz", *options)
     assert code == 7  # the report exists
 
-    code, out, _ = run(capsys, tmp_path / "spoilt.extxyz", "--json")
+    code, out, _ = run("data", "check", tmp_path / "spoilt.extxyz", "--json")
     record = json.loads(out)
     assert record["excluded"] == [f"{tmp_path / 'spoilt.extxyz'}:0"]
     assert {check["verdict"] for check in record["checks"]} >= {"pass", "warning", "not checked"}

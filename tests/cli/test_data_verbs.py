@@ -1,33 +1,16 @@
 """`groundstate data`: from files to a store to a model on the command line."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from groundstate.cli import main
+from command_line import Run
 from groundstate.data import open_store, write
 from labelled_water import WATER
 from training.specimens import copper
 
 pytest.importorskip("pyarrow")
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Exit code, standard output, standard error of one command line."""
-
-    def command(*words: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        captured = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, captured.out, captured.err
-
-    return command
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Verbs about paths, defects, surfaces and pores as a user meets them, with a pair potential in place of a model."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,27 +8,15 @@ from ase.build import fcc111
 
 import groundstate as gs
 from analytic_surfaces import vacancy_hop
+from command_line import Run
 from groundstate.atoms import OptionError, System
-from groundstate.cli import main
 from groundstate.data import Record, from_ase, write
 from toys import fcc, lennard_jones
 
-Run = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Exit code, standard output, standard error of one command line."""
+@pytest.fixture(autouse=True)
+def every_model_is_lennard_jones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("groundstate.zoo.load", lambda name, **_: lennard_jones(cutoff=4.5))
-
-    def command(*words: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        captured = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, captured.out, captured.err
-
-    return command
 
 
 def saved(path: Path, *structures: System) -> Path:

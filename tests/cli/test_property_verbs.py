@@ -1,7 +1,6 @@
 """The property verbs as a user meets them: numbers, reports, reasons, exit codes, and the same verbs in Python."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,28 +8,13 @@ from ase.build import bulk
 from ase.io import write
 
 import groundstate as gs
-from groundstate.cli import main
+from command_line import Run
 from groundstate.potentials import checkpoint
 from groundstate.potentials.mace import MACEConfig, build
 from groundstate.simulation.properties import PhononConfig
 from toys import fcc, lennard_jones
 
 pytest.importorskip("phonopy")
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Exit code, standard output, standard error of one command line."""
-
-    def command(*words: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        captured = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, captured.out, captured.err
-
-    return command
 
 
 @pytest.fixture(scope="module")

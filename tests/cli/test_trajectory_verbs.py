@@ -1,34 +1,19 @@
 """A run under pressure, its analysis and a free energy, as a user types them."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 import groundstate as gs
-from groundstate.cli import main
+from command_line import Run
 from groundstate.data import write
 from groundstate.data.record import Record
 from groundstate.potentials import checkpoint
 from groundstate.potentials.mace import MACEConfig, build
 from groundstate.simulation.free_energy.einstein import EinsteinConfig
 from toys import fcc, lennard_jones
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def command(*words: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        captured = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, captured.out, captured.err
-
-    return command
 
 
 @pytest.fixture(scope="module")
