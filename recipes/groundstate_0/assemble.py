@@ -4,9 +4,9 @@ r"""From shards of structures and labels to the two stores that the default mode
     groundstate train sets/train --valid sets/valid --recipe recipes/groundstate_0/S.toml --output groundstate-0-S
 
 Energies of CHGNet are freed of the corrections it has learned (`mp2020.py`). Magnetic moments come from labels that
-have them, or, for labels of another teacher, from folders given by `--moments`. Compositions that `structures.py`
-held out are the validation set. Left out, and counted, is what the teacher cannot be believed on: structures far from
-everything it has seen.
+have them, or, for labels of another teacher, from the folders of `--moments` as far as they go. Compositions that
+`structures.py` held out are the validation set. Left out, and counted, is what the teacher cannot be believed on:
+structures far from everything it has seen.
 """
 
 import argparse
@@ -69,10 +69,12 @@ def _files(
 
 
 def _shard(structures: Path, labels: Path, moments: Path) -> Shard:
-    with np.load(labels) as known, np.load(structures) as given, np.load(moments) as magnetic:
+    with np.load(labels) as known, np.load(structures) as given:
         shard: Shard = {name: known[name] for name in ("energy", "forces", "stress", "teacher")}
         shard |= {name: given[name] for name in ("numbers", "positions", "cells", "ptr", "held_out")}
-        shard |= {name: magnetic[name] for name in ("magnetic_moments",) if name in magnetic}
+    if moments.exists():
+        with np.load(moments) as known:
+            shard |= {name: known[name] for name in ("magnetic_moments",) if name in known}
     if str(shard["teacher"]).startswith("chgnet@"):
         shard["energy"] = shard["energy"] - corrections(shard)
     return shard

@@ -24,8 +24,8 @@ import groundstate as gs
 from groundstate.atoms import System
 from groundstate.potentials import Potential, evaluate
 
-ATOMS = 1500
-"""Evaluated together."""
+ATOMS = 300
+"""Evaluated together: compressed elements have hundreds of neighbours, and CHGNet counts pairs of bonds."""
 Shard = dict[str, np.ndarray]
 
 

@@ -5,8 +5,8 @@ table, with elements exchanged, strained, rattled, cut open.
     python recipes/groundstate_0/structures.py --set gentle --crystals FOLDER --without … --output gentle
 
 The broad set has everything, much of it violently displaced and small; the gentle set is all known crystals near
-their rest, and relatives of those with many elements; `many` is a small set for a dear teacher, mostly of many
-elements, and `prototypes` one against forgetting the elements.
+their rest, and relatives of those with many elements; `relatives` is more of the latter; `many` is a small set for a
+dear teacher, mostly of many elements, and `prototypes` one against forgetting the elements.
 
 FOLDER is that of public crystal sets (`mp_20_biternary/val.csv.gz`, `mpts_52/val.csv.gz`, and the JARVIS copies of
 Perov-5 and Carbon-24). Only validation and training parts are read; test parts stay unseen, and so does every material
@@ -39,10 +39,10 @@ from ase.formula import Formula
 
 ELEMENTS = tuple(z for z in range(1, 95) if z not in (84, 85, 86, 87, 88))
 """Those of the Materials Project: H … Pu without Po, At, Rn, Fr, Ra."""
-LARGEST = {"broad": 40, "gentle": 52, "many": 52, "prototypes": 0}
+LARGEST = {"broad": 40, "gentle": 52, "relatives": 52, "many": 52, "prototypes": 0}
 """Atoms of a cell."""
 MANY_ELEMENTS = 3
-SHARD = {"broad": 4000, "gentle": 4000, "many": 250, "prototypes": 1000}
+SHARD = {"broad": 4000, "gentle": 4000, "relatives": 4000, "many": 250, "prototypes": 1000}
 """Structures of a file: what a kill may cost."""
 HELD_OUT = 0.03
 CLOSEST = 0.55
@@ -81,6 +81,7 @@ def main() -> None:
     jobs = {
         "broad": lambda: _broad(random, known, options.crystals),
         "gentle": lambda: _gentle(known),
+        "relatives": lambda: _relations(known),
         "many": lambda: _many(known),
         "prototypes": lambda: _prototypes(random, options.crystals, 3000, 1000, 500),
     }[options.set]()
@@ -118,6 +119,10 @@ def _gentle(known: list[Crystal]) -> list[Job]:
     jobs = [(c, "as it is") for c in known] + [(c, "eased") for c in known]
     jobs += [(c, "exchanged, eased") for c in known] + [(c, "exchanged, eased") for c in many for _ in range(2)]
     return jobs + [(c, "perturbed") for c in known[::4]]
+
+
+def _relations(known: list[Crystal]) -> list[Job]:
+    return [(c, "exchanged, eased") for c in known + _with_many_elements(known) for _ in range(2)]
 
 
 def _many(known: list[Crystal]) -> list[Job]:
