@@ -1,6 +1,6 @@
 """MACE: message passing with equivariant many-body products, in plain torch."""
 
-from groundstate.potentials.mace.build import build, rebuild
+from groundstate.potentials.mace.build import build, merged_at, rebuild
 from groundstate.potentials.mace.config import SIZES, MACEConfig
 from groundstate.potentials.mace.heads import EnergyHead, ScalarHead
 from groundstate.potentials.mace.message import Message
@@ -29,5 +29,6 @@ __all__ = [
     "build",
     "envelope",
     "fade",
+    "merged_at",
     "rebuild",
 ]
