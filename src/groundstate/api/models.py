@@ -44,7 +44,7 @@ def convert(
     return load(output)
 
 
-def merge(
+def merge_experts(
     model: Any,
     source: Source,
     output: File,

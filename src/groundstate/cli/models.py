@@ -170,7 +170,7 @@ def merge_model(
 
     `groundstate models merge trained.safetensors MgO.cif --output MgO.safetensors`
     """
-    merged = api.merge(
+    merged = api.merge_experts(
         model, structure, target, charge=charge, multiplicity=multiplicity, theory=theory, overwrite=overwrite
     )
     if as_json:
