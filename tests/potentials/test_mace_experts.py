@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from groundstate.atoms import LevelOfTheory, ModelError, OptionError, System
+from groundstate.atoms import LevelOfTheory, ModelError, OptionError, System, UndefinedPropertyError
 from groundstate.laws import examine
 from groundstate.laws.specimens import repeated
 from groundstate.potentials import Model, Potential, Sum, checkpoint, evaluate
 from groundstate.potentials.mace import MACEConfig, MACETrunk, merged_at
 from groundstate.potentials.mace.plain import in_plain_torch
+from groundstate.simulation.analysis.heat import heat_flux
 from small_mace import ELEMENTS, cluster, crystal, dimer, small
 from toys import lennard_jones
 
@@ -180,6 +181,11 @@ def test_fragments_of_one_composition_add_up_and_lone_atoms_keep_their_reference
     assert energy(beside(*atoms)) == pytest.approx(energy(atoms[0]) + energy(atoms[1]), abs=1e-11)
 
 
+def test_an_unfolded_crystal_has_another_composition_and_no_heat_flux() -> None:
+    with pytest.raises(UndefinedPropertyError, match="E-HEAT-FLUX-REACH"):
+        heat_flux(small(experts=3), crystal(), torch.ones(3, 3, dtype=torch.float64), depth=2)
+
+
 # --- merged
 
 
@@ -277,6 +283,13 @@ def test_changed_weights_are_seen() -> None:
         assert float((after["energy"] - before).abs()) > 1e-7
         same(after, evaluate(in_plain_torch(model), system), 1e-11)
         before = after["energy"]
+
+
+def test_a_move_to_double_precision_is_seen() -> None:
+    model, system = small(**NATIVE, experts=3, dtype="float32"), crystal()
+    evaluate(model, system)
+    model.double()
+    same(evaluate(model, system), evaluate(in_plain_torch(model), system), 1e-11)
 
 
 def test_round_trip_of_the_mixture(tmp_path: Path) -> None:

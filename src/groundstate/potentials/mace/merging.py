@@ -122,7 +122,7 @@ class MergedCache:
     """The merged form of a trunk for what was asked last; made anew where that, or a parameter, has changed."""
 
     def __init__(self) -> None:
-        self._row, self._versions = torch.empty(0), list[int]()
+        self._row, self._state = torch.empty(0), list[tuple[int, int]]()
         self._parts: list[tuple[dict[str, Any], str, Any]] = []
         self._merged: MACETrunk | None = None
 
@@ -133,14 +133,16 @@ class MergedCache:
         """For one row of `Globals`."""
         if self._merged is None or not self._serves(row):
             self._row, self._parts = row, parts_of(trunk)
-            self._versions = _versions(self._parts)
+            self._state = _state(self._parts)
             self._merged = trunk.merged(row)
         return self._merged
 
     def _serves(self, row: Tensor) -> bool:
         same = all(holder.get(name) is part for holder, name, part in self._parts)
-        return same and self._versions == _versions(self._parts) and torch.equal(self._row, row)
+        return same and self._state == _state(self._parts) and torch.equal(self._row, row)
 
 
-def _versions(parts: list[tuple[dict[str, Any], str, Any]]) -> list[int]:
-    return [0 if part.is_inference() else part._version for _, _, part in parts if isinstance(part, Tensor)]
+def _state(parts: list[tuple[dict[str, Any], str, Any]]) -> list[tuple[int, int]]:
+    """Of every parameter: where it lies, which a move to another precision changes, and how often it was written."""
+    tensors = [part for _, _, part in parts if isinstance(part, Tensor)]
+    return [(tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors]

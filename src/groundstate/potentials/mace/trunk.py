@@ -128,7 +128,7 @@ class MACETrunk(Trunk):
         """That of the merged trunk where all structures are mixed alike."""
         if found is None:
             return engine_of(self)
-        if len(found.rows) > 1:
+        if len(found.rows) > 1 or not has_engine(self):
             return None
         return engine_of(self._merged.of(self, found.rows[0]))
 
