@@ -35,43 +35,43 @@ class Mixture:
         matrices = ((self.shares * scale) @ experts.flatten(1)).view(-1, *experts.shape[1:])
         if len(matrices) == 1:
             return block @ matrices[0]
-        made: Tensor = _Product.apply(block, matrices, self.lengths, self.groups, axis)
-        return made
+        rows = block.movedim(axis, 0)
+        made: Tensor = _Product.apply(rows.contiguous(), matrices, self.lengths, self.groups)
+        return made.movedim(0, axis)
 
 
 class _Product(torch.autograd.Function):
-    """y = x W[group of the run]. Written out, so that a batch of many runs is one node of the graph of derivatives."""
+    """y = x W[group of the run], x contiguous with rows first: one node of the graph however many the runs."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrices: Tensor, lengths: Sequence[int], groups: Sequence[int], axis: int) -> Any:
+    def forward(ctx: Any, x: Tensor, matrices: Tensor, lengths: Sequence[int], groups: Sequence[int]) -> Any:
         ctx.save_for_backward(x, matrices)
-        ctx.runs = (lengths, groups, axis)
+        ctx.runs = (lengths, groups)
         made = x.new_empty(*x.shape[:-1], matrices.shape[2])
-        for part, to, group in zip(x.split(lengths, axis), made.split(lengths, axis), groups, strict=True):
-            to.copy_((part.reshape(-1, x.shape[-1]) @ matrices[group]).view(to.shape))
+        for rows, to, group in _runs(x, made, lengths, groups):
+            torch.mm(rows, matrices[group], out=to)
         return made
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         x, matrices = ctx.saved_tensors
-        to_x = _Product.apply(gradient, matrices.transpose(1, 2), *ctx.runs) if ctx.needs_input_grad[0] else None
-        to_matrices = None
+        gradient, to_x, to_matrices = gradient.contiguous(), None, None
+        if ctx.needs_input_grad[0]:
+            to_x = _Product.apply(gradient, matrices.transpose(1, 2), *ctx.runs)
         if ctx.needs_input_grad[1] and by_parameters():
             to_matrices = _Outer.apply(x, gradient, len(matrices), *ctx.runs)
-        return to_x, to_matrices, None, None, None
+        return to_x, to_matrices, None, None
 
 
 class _Outer(torch.autograd.Function):
     """W[group] = Σ xᵀ g over the runs of the group: the derivative of `_Product` by its matrices."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, g: Tensor, count: int, lengths: Sequence[int], groups: Sequence[int], axis: int
-    ) -> Any:
+    def forward(ctx: Any, x: Tensor, g: Tensor, count: int, lengths: Sequence[int], groups: Sequence[int]) -> Any:
         ctx.save_for_backward(x, g)
-        ctx.runs = (lengths, groups, axis)
+        ctx.runs = (lengths, groups)
         made = x.new_zeros(count, x.shape[-1], g.shape[-1])
-        for rows, columns, group in _pairs(x, g, lengths, groups, axis):
+        for rows, columns, group in _runs(x, g, lengths, groups):
             made[group].addmm_(rows.T, columns)
         return made
 
@@ -80,12 +80,10 @@ class _Outer(torch.autograd.Function):
         x, g = ctx.saved_tensors
         to_x = _Product.apply(g, gradient.transpose(1, 2), *ctx.runs) if ctx.needs_input_grad[0] else None
         to_g = _Product.apply(x, gradient, *ctx.runs) if ctx.needs_input_grad[1] else None
-        return to_x, to_g, None, None, None, None
+        return to_x, to_g, None, None, None
 
 
-def _pairs(
-    x: Tensor, g: Tensor, lengths: Sequence[int], groups: Sequence[int], axis: int
-) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """For each run the matrices of its rows in both, and its group."""
-    for one, other, group in zip(x.split(lengths, axis), g.split(lengths, axis), groups, strict=True):
-        yield one.reshape(-1, x.shape[-1]), other.reshape(-1, g.shape[-1]), group
+def _runs(x: Tensor, y: Tensor, lengths: Sequence[int], groups: Sequence[int]) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """For each run its rows in both as matrices, and its group."""
+    for one, other, group in zip(x.split(lengths), y.split(lengths), groups, strict=True):
+        yield one.view(-1, x.shape[-1]), other.view(-1, y.shape[-1]), group
