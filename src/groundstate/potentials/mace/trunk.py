@@ -93,7 +93,7 @@ class MACETrunk(Trunk):
     @property
     def native(self) -> bool:
         """Whether it has an engine here; with experts, for structures that are mixed alike."""
-        return has_engine(self)
+        return engine_of(self) is not None if self.gate is None else has_engine(self)
 
     def forward(self, system: System, geometry: Geometry) -> NodeFeatures:
         """Features after each layer; all but the last carry degrees 0 … hidden_lmax, the last is invariant.
