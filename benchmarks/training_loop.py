@@ -60,14 +60,14 @@ def main() -> None:
         seconds: dict[str, list[float]] = {name: [] for name in WAYS}
         for _ in range(options.rounds + 1):
             for name, loop in loops.items():
-                seconds[name] += _epoch(loop)
+                seconds[name] += epoch_seconds(loop)
     first = len(records) // options.batch_size + 1
     for name, times in seconds.items():
         step = statistics.median(times[first:])  # the first round compiles, warms up and fills the cache
         print(f"{name:<40} {step:.4f} s a step, {options.batch_size / step:.1f} structures/s")
 
 
-def _epoch(loop: Loop) -> list[float]:
+def epoch_seconds(loop: Loop) -> list[float]:
     """Seconds of each step of one epoch but its shorter last one."""
     times = []
     steps = list(loop.train.steps(loop.train.epoch(0)))[:-1]

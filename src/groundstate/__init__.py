@@ -35,6 +35,7 @@ _FROM = {
     "load_run": "groundstate.api",
     "md": "groundstate.api",
     "model_facts": "groundstate.api",
+    "merge_experts": "groundstate.api",
     "neb": "groundstate.api",
     "parity": "groundstate.api",
     "phonons": "groundstate.api",

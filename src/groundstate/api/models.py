@@ -1,12 +1,17 @@
-"""Verbs about models: convert, laws."""
+"""Verbs about models: convert, merge, laws."""
 
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from groundstate import zoo
-from groundstate.api.sources import File, LoadedModel, load
-from groundstate.atoms import OptionError, nearest
+from groundstate.api.sources import File, LoadedModel, Source, load, systems
+from groundstate.atoms import OptionError, System, nearest
+from groundstate.data.writers import refuse_existing
 from groundstate.laws import LawResult, examine
+from groundstate.potentials import checkpoint
+from groundstate.potentials.mace import merged_at
 
 
 def convert(
@@ -37,6 +42,50 @@ def convert(
         overwrite=overwrite,
     )
     return load(output)
+
+
+def merge_experts(
+    model: Any,
+    source: Source,
+    output: File,
+    *,
+    charge: float | None = None,
+    multiplicity: int | None = None,
+    theory: str | int | None = None,
+    overwrite: bool = False,
+) -> LoadedModel:
+    """A model file without experts, for structures of the composition of `source` alone, see `merged_at`.
+
+    charge, multiplicity   of every structure of the source; what the structures state where not given
+    theory                 label, id or number of the level; what the structures state, or the first, where not given
+    """
+    refuse_existing(Path(output), overwrite=overwrite)
+    loaded, structures = load(model), System.batch(systems(source))
+    n = structures.n_systems
+    if charge is not None:
+        structures = structures.replace(charge=torch.full((n,), charge, dtype=torch.float64))
+    if multiplicity is not None:
+        structures = structures.replace(multiplicity=torch.full((n,), multiplicity))
+    if theory is not None:
+        structures = structures.replace(theory=torch.full((n,), _level(loaded, theory)))
+    merged = merged_at(loaded.potential, structures)
+    checkpoint.save(merged, output, notes={"merged": {"of": loaded.id}})
+    return load(output)
+
+
+def _level(loaded: LoadedModel, theory: str | int) -> int:
+    """Its number among those of the model; of levels without names by number alone."""
+    levels = loaded.potential.theories
+    names = {level.label: i for i, level in enumerate(levels)} | {level.id: i for i, level in enumerate(levels)}
+    numbers = {str(i): i for i in range(loaded.potential.domain.theories)}
+    found = (numbers | names).get(str(theory))
+    if found is None:
+        raise OptionError(
+            "E-THEORY-UNKNOWN",
+            f"the model {loaded.id} has no level of theory '{theory}'",
+            fix=nearest(str(theory), names or numbers),
+        )
+    return found
 
 
 def laws(model: Any, **options: Any) -> list[LawResult]:

@@ -49,7 +49,7 @@ class _NameOrVerb(TyperGroup):
 
 models = typer.Typer(
     cls=_NameOrVerb,
-    subcommand_metavar="[NAME | install … | remove … | convert …]",
+    subcommand_metavar="[NAME | install … | remove … | convert … | merge …]",
     help="""Which models can be loaded; one in full when named, installed, or converted from another package's file.
 
     `groundstate models`, `groundstate models chgnet`, `groundstate models --elements Mg,O --licence commercial`
@@ -152,6 +152,31 @@ def convert_model(
         show({"model": str(target), "id": loaded.id})
     else:
         output.print(f"{target}: {loaded.id}", markup=False, soft_wrap=True)
+    return 0
+
+
+@models.command("merge")
+def merge_model(
+    model: Annotated[str, typer.Argument(help="A model file with linear experts.")],
+    structure: Annotated[Path, typer.Argument(help="Structures that agree in composition, charge and spin.")],
+    target: Annotated[Path, typer.Option("--output", "-o", help="Model file to write, ending in .safetensors.")],
+    charge: Annotated[float | None, typer.Option(help="Of each structure, e; what the file states by default.")] = None,
+    multiplicity: Annotated[int | None, typer.Option(help="Of each structure, 2S+1; likewise.")] = None,
+    theory: Annotated[str | None, typer.Option(help="Level of theory, by name or number; likewise.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output where it exists.")] = False,
+    as_json: opt.Json = False,
+) -> int:
+    """A plain model for one composition, of a model with linear experts: the same numbers at the cost of one expert.
+
+    `groundstate models merge trained.safetensors MgO.cif --output MgO.safetensors`
+    """
+    merged = api.merge_experts(
+        model, structure, target, charge=charge, multiplicity=multiplicity, theory=theory, overwrite=overwrite
+    )
+    if as_json:
+        show({"model": str(target), "id": merged.id, "merged": merged.potential.describe().get("merged")})
+    else:
+        output.print(f"{target}: {merged.id}", markup=False, soft_wrap=True)
     return 0
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         dense_coupling,
         natural_parity_paths,
     )
+    from groundstate.equivariant.experts import Mixture
     from groundstate.equivariant.factorisation import Factorisation, factorise
     from groundstate.equivariant.harmonics import spherical_harmonics
     from groundstate.equivariant.irreps import IrrepLayout, degree_slice, dimension
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "coupling": ("Path", "coupling_coefficients", "dense_coupling", "natural_parity_paths"),
+    "experts": ("Mixture",),
     "factorisation": ("Factorisation", "factorise"),
     "irreps": ("IrrepLayout", "degree_slice", "dimension"),
     "product": (
@@ -53,6 +55,7 @@ __all__ = [
     "Factorisation",
     "IrrepLayout",
     "IrrepLinear",
+    "Mixture",
     "Path",
     "SymmetricContraction",
     "SymmetricCouplings",

@@ -15,8 +15,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from groundstate.equivariant.coupling import dense_coupling, natural_parity_paths
+from groundstate.equivariant.experts import Mixture
 from groundstate.equivariant.factorisation import Bilinear, factorise
 from groundstate.equivariant.irreps import IrrepLayout
+
+EXPERT_SPREAD = 0.5
+"""Of experts at the start: each is √(1 − s²) of one common matrix and s of its own, so that a mixture keeps ¾ of the
+variance of one matrix or more, and experts that start near each other move as one until the data tell them apart."""
 
 
 class Constant:
@@ -79,8 +84,9 @@ class IrrepLinear(nn.Module):
     """Mixes copies and channels within each degree: [atom, row, channel_in] → [atom, irrep, channel_out].
 
     out[m] = Σ x[m] W_l / √(copies_l · channels_in). Degrees above `lmax_out` are dropped; a degree without copies comes
-    out as zero. weights[l]: [copies_l · channels_in, channels_out], the copy running slowest.
-    Checked: tests/equivariant/test_product.py
+    out as zero. weights[l]: [copies_l · channels_in, channels_out], the copy running slowest; with `experts`, a stack
+    of that many, of which the `mixture` given to each call says what W_l is.
+    Checked: tests/equivariant/test_product.py, test_experts.py
     """
 
     def __init__(
@@ -90,34 +96,56 @@ class IrrepLinear(nn.Module):
         channels_out: int,
         *,
         lmax_out: int | None = None,
+        experts: int = 0,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.layout = layout
+        self.layout, self.experts = layout, experts
         self.lmax_out = _checked_lmax_out(lmax_out, layout.lmax)
         self.channels_out = channels_out
         shapes = [(layout.copies[l] * channels_in, channels_out) for l in range(self.lmax_out + 1)]
         self.weights = unit_normal(shapes, dtype, device, generator)
+        if experts:
+            own = unit_normal([(experts, *shape) for shape in shapes], dtype, device, generator)
+            common = math.sqrt(1.0 - EXPERT_SPREAD**2)
+            self.weights = nn.ParameterList(
+                nn.Parameter(common * one.detach() + EXPERT_SPREAD * several.detach())
+                for one, several in zip(self.weights, own, strict=True)
+            )
 
     def forward(
-        self, features: Float[Tensor, "atom row channel_in"], scale: float = 1.0
+        self, features: Float[Tensor, "atom row channel_in"], scale: float = 1.0, mixture: Mixture | None = None
     ) -> Float[Tensor, "atom irrep channel_out"]:
         """`scale` times the map."""
         # Split, not sliced: the gradient of a slice is as large as the whole.
         rows = features.split([(2 * l + 1) * copies for l, copies in enumerate(self.layout.copies)], dim=1)
         blocks = [
-            x.reshape(len(x), 2 * l + 1, len(w)) for l, (x, w) in enumerate(zip(rows, self.weights, strict=False))
+            x.reshape(len(x), 2 * l + 1, w.shape[-2]) for l, (x, w) in enumerate(zip(rows, self.weights, strict=False))
         ]
-        return torch.cat(self.mix(blocks, scale), dim=1)
+        return torch.cat(self.mix(blocks, scale, mixture, atom_axis=0), dim=1)
 
-    def mix(self, blocks: Sequence[Tensor], scale: float = 1.0) -> list[Tensor]:
-        """The same for degrees that are kept apart: blocks[l] is [..., copy·channel_in] → [..., channel_out]."""
-        return [
-            block @ (weight * (scale / math.sqrt(max(len(weight), 1))))
-            for block, weight in zip(blocks, self.weights, strict=True)
-        ]
+    def mix(
+        self, blocks: Sequence[Tensor], scale: float = 1.0, mixture: Mixture | None = None, *, atom_axis: int = 1
+    ) -> list[Tensor]:
+        """The same for degrees that are kept apart: blocks[l] is [..., copy·channel_in] → [..., channel_out].
+
+        atom_axis: along which experts are mixed
+        """
+        if (mixture is None) == (self.experts > 0):
+            raise ValueError(
+                f"EQUIVARIANT_EXPERTS: a map with {self.experts} experts was asked "
+                f"{'without' if mixture is None else 'with'} a mixture. Experts have a value only when mixed. "
+                "Give a mixture exactly where there are experts."
+            )
+        made = []
+        for block, weight in zip(blocks, self.weights, strict=True):
+            normed = scale / math.sqrt(max(weight.shape[-2], 1))
+            made.append(
+                block @ (weight * normed) if mixture is None else mixture.product(block, weight, normed, atom_axis)
+            )
+        return made
 
 
 class ClassedIrrepLinear(nn.Module):

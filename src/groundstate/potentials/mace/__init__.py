@@ -1,6 +1,6 @@
 """MACE: message passing with equivariant many-body products, in plain torch."""
 
-from groundstate.potentials.mace.build import build, grown, rebuild
+from groundstate.potentials.mace.build import build, grown, merged_at, rebuild
 from groundstate.potentials.mace.config import SIZES, MACEConfig
 from groundstate.potentials.mace.heads import EnergyHead, ScalarHead
 from groundstate.potentials.mace.message import Message
@@ -30,5 +30,6 @@ __all__ = [
     "envelope",
     "fade",
     "grown",
+    "merged_at",
     "rebuild",
 ]

@@ -5,13 +5,16 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
-from groundstate.atoms import LevelOfTheory, ModelError, OptionError
+from groundstate.atoms import LevelOfTheory, ModelError, OptionError, System
 from groundstate.atoms.elements import element, symbols
 from groundstate.potentials.mace.config import MACEConfig
 from groundstate.potentials.mace.heads import DipoleHead, EnergyHead, ScalarHead
+from groundstate.potentials.mace.merging import MergedFor
 from groundstate.potentials.mace.trunk import MACETrunk, Made
 from groundstate.potentials.model import Head, Model, Term
+from groundstate.potentials.potential import Potential, Sum
 from groundstate.potentials.terms import MACEZBL, ZBL, ReferenceEnergies, ShortRange
 
 REVISION = 1
@@ -29,6 +32,7 @@ def build(
     theories: Sequence[LevelOfTheory] = (),
     zbl: bool | Literal["mace"] = True,
     seed: int = 0,
+    merged: MergedFor | None = None,
 ) -> Model:
     """An untrained MACE: energy = scale · network + reference energies + screened nuclear repulsion.
 
@@ -38,13 +42,14 @@ def build(
     theories            what those levels are, in order; may stay unknown
     zbl                 whether nuclei repel each other by `ZBL` at contact; "mace": by `MACEZBL`, for imported models
     seed                of the weights; the global random state is neither read nor changed
+    merged              the only structures it will answer for, see `merged_at`
     """
     known = tuple(sorted({element(int(number)).number for number in elements}))
     n_theories = len(reference_energies)
     _check(known, reference_energies, theories)
     generator = torch.Generator().manual_seed(seed)
     dtype = getattr(torch, config.dtype)
-    trunk = MACETrunk(config, known, n_theories, generator=generator)
+    trunk = MACETrunk(config, known, n_theories, generator=generator, merged=merged)
     made = Made(dtype=dtype, generator=generator)
     heads: dict[str, Head] = {"energies": EnergyHead(config, n_theories, **made)}
     for name in config.heads:
@@ -64,12 +69,14 @@ def build(
         "n_theories": n_theories,
         "zbl": zbl,
     }
+    if merged is not None:
+        description["merged"] = merged.as_dict()
     return Model(trunk, heads, terms, description=description, theories=tuple(theories))
 
 
 def rebuild(description: dict[str, Any], *, seed: int = 0) -> Model:
     """The potential of a description (`Model.describe`), its weights and energies still to be loaded."""
-    strange = sorted(description.keys() ^ _DESCRIPTION)
+    strange = sorted((description.keys() - {"merged"}) ^ _DESCRIPTION)
     if strange or description["kind"] != "mace":
         raise ModelError(
             "E-MODEL-DESCRIPTION",
@@ -91,6 +98,7 @@ def rebuild(description: dict[str, Any], *, seed: int = 0) -> Model:
         theories=[LevelOfTheory.from_dict(theory) for theory in description["theories"]],
         zbl=description["zbl"],
         seed=seed,
+        merged=MergedFor(**description["merged"]) if "merged" in description else None,
     )
 
 
@@ -106,6 +114,65 @@ def grown(model: Model, heads: Sequence[str], *, seed: int = 0) -> Model:
     copy = rebuild({**description, "config": wider.as_dict()}, seed=seed)
     copy.load_state_dict({**copy.state_dict(), **model.state_dict()})
     return copy
+
+
+def merged_at(potential: Potential, system: System) -> Potential:
+    """The plain potential that one with linear experts is at the composition, charge, spin and level of theory of a
+    structure, or of several that agree in all of these: as fast as a MACE without experts, the same energies, forces
+    and stress to rounding. It has this one level of theory, and refuses any other structure.
+
+    Of a sum, the parts with experts are merged. Raises OptionError: E-EXPERTS-NONE where there are no experts,
+    E-EXPERTS-SEVERAL where structures differ. Checked: tests/potentials/test_mace_experts.py
+    """
+    if isinstance(potential, Sum):
+        with_experts = [_has_experts(part) for part in potential.potentials]
+        if any(with_experts):
+            parts = zip(potential.potentials, with_experts, strict=True)
+            return Sum([merged_at(part, system) if has else part for part, has in parts])
+    if not isinstance(potential, Model) or not _has_experts(potential):
+        raise OptionError(
+            "E-EXPERTS-NONE",
+            f"the model {potential.fingerprint()} has no linear experts to merge",
+            fix="use it as it is: it costs no more than a merged one",
+        )
+    trunk = potential.trunk
+    assert isinstance(trunk, MACETrunk)
+    assert trunk.gate is not None
+    rows = trunk.gate.globals_of(system, trunk.classes(system)).rows
+    if len(rows) > 1:
+        raise OptionError(
+            "E-EXPERTS-SEVERAL",
+            f"the structures have {len(rows)} compositions, charges, spins or levels of theory",
+            why="experts are mixed for one of each",
+            fix="merge for structures that agree in all of these, or use the model as it is",
+        )
+    theory = 0 if system.theory is None else int(system.theory[0])
+    changes = {
+        "config": replace(trunk.config, experts=0).as_dict(),
+        "n_theories": 1,
+        "theories": [level.as_dict() for level in potential.theories[theory : theory + 1]],
+        "merged": MergedFor.first_of(potential.fingerprint(), system).as_dict(),
+    }
+    plain = rebuild({**potential.describe(), **changes}).to(trunk.embedding.device)
+    shapes = {name: value.shape for name, value in plain.state_dict().items()}
+    known = {name: value for name, value in potential.state_dict().items() if not name.startswith("trunk.")}
+    known |= {f"trunk.{name}": value for name, value in trunk.merged(rows[0]).state_dict().items()}
+    state = {name: _of_level(value.detach(), shapes[name], theory).clone() for name, value in known.items()}
+    plain.load_state_dict(state, assign=True)  # assigned: a model moved to float64 stays there
+    return plain.eval().requires_grad_(False)
+
+
+def _of_level(values: Tensor, shape: torch.Size, theory: int) -> Tensor:
+    """What belongs to one level of theory, where levels lie one after the other along the axis that is too long."""
+    for axis, length in enumerate(shape):
+        if values.shape[axis] != length:
+            values = values.narrow(axis, theory * length, length)
+    return values
+
+
+def _has_experts(potential: Potential) -> bool:
+    trunk = potential.trunk if isinstance(potential, Model) else None
+    return isinstance(trunk, MACETrunk) and trunk.gate is not None
 
 
 def _check(

@@ -42,6 +42,8 @@ class MACEConfig:
     readout_width       hidden width of the last readout
     heads               further scalars per atom, by their name in the table of quantities, e.g. ("magnetic_moments",);
                         and "dipole", of molecules
+    experts             matrices that each linear map of channels holds, mixed by composition, charge, spin and level of
+                        theory, see `experts`; 0: one matrix for all
     charge, multiplicity   whether the condition is needed, accepted or ignored; ignored ones have no parameters
     dtype               numbers the network computes with; geometry and sums of energies are float64 anyway
     """
@@ -67,6 +69,7 @@ class MACEConfig:
     scale: float = 1.0
     readout_width: int = 16
     heads: tuple[str, ...] = ()
+    experts: int = 0
     charge: Attitude = "ignores"
     multiplicity: Attitude = "ignores"
     dtype: DType = "float32"
@@ -84,6 +87,8 @@ class MACEConfig:
         knots = self.radial_knots
         self._require("radial_knots", _is_integer(knots) and (knots == 0 or 8 <= knots <= 4096), "0, or 8 … 4096")
         self._require("radial_smoothness", self.radial_smoothness in (1, 2), "1 or 2")
+        experts = self.experts
+        self._require("experts", _is_integer(experts) and (experts == 0 or 2 <= experts <= 128), "0, or 2 … 128")
         for name in ("cutoff", "average_neighbours", "scale"):
             value = getattr(self, name)
             self._require(name, not isinstance(value, str | bool) and 0 < value < float("inf"), "a positive number")
@@ -156,6 +161,7 @@ _YOUNGER: dict[str, Any] = {
     "radial_knots": 0,
     "radial_smoothness": 1,
     "residual_first": False,
+    "experts": 0,
 }
 """What fields mean in model files that do not have them."""
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from groundstate.atoms import Edges
-from groundstate.equivariant import Constant, spherical_harmonics
+from groundstate.equivariant import Constant, Mixture, spherical_harmonics
 from groundstate.equivariant.operators import KernelSpec, harmonics, message, product, radial_table
 from groundstate.equivariant.operators.reference import interpolate
 from groundstate.potentials.mace.radial import RadialFunctions, RadialNetwork
@@ -28,7 +28,7 @@ class Neighbours(ABC):
 
     @abstractmethod
     def density(
-        self, layer: "Layer", sent: Float[Tensor, "atom irrep channel"]
+        self, layer: "Layer", sent: Float[Tensor, "atom irrep channel"], mixture: Mixture | None = None
     ) -> Float[Tensor, "atom irrep_a channel"]:
         """A: what each atom collects from its neighbours, its paths mixed."""
 
@@ -60,9 +60,9 @@ class PlainNeighbours(Neighbours):
         else:
             self._x, self._table, self._fade = functions.place(distances, pairs)
 
-    def density(self, layer: "Layer", sent: Tensor) -> Tensor:
+    def density(self, layer: "Layer", sent: Tensor, mixture: Mixture | None = None) -> Tensor:
         blocks = layer.message(sent, self.slots, self.harmonics, self._weights(layer.radial))
-        return torch.cat(layer.down.mix(blocks)).transpose(0, 1)
+        return torch.cat(layer.down.mix(blocks, mixture=mixture)).transpose(0, 1)
 
     def product(self, layer: "Layer", density: Tensor, classes: Tensor) -> Tensor:
         made: Tensor = layer.product(density, classes)
@@ -108,7 +108,7 @@ class KernelNeighbours(Neighbours):
         values = harmonics(spec, vectors / distances[:, None])
         return cls(spec, edges, x, which.to(torch.int32), values if fade is None else values * fade[:, None], tables)
 
-    def density(self, layer: "Layer", sent: Tensor) -> Tensor:
+    def density(self, layer: "Layer", sent: Tensor, mixture: Mixture | None = None) -> Tensor:
         table, edges = radial_table(self.tables(layer.radial)), self.edges
         rows = message(
             self.spec,
@@ -121,7 +121,7 @@ class KernelNeighbours(Neighbours):
             edges.senders,
             self.which,
         )
-        mixed: Tensor = layer.down(rows, 1.0 / layer.average)
+        mixed: Tensor = layer.down(rows, 1.0 / layer.average, mixture)
         return mixed
 
     def product(self, layer: "Layer", density: Tensor, classes: Tensor) -> Tensor:

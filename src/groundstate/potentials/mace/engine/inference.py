@@ -34,7 +34,7 @@ class Engine:
     def __init__(self, trunk: "MACETrunk", spec: KernelSpec, library: Library) -> None:
         self._trunk, self.spec, self._library = weakref.ref(trunk), spec, library
         self._weights: tuple[Any, Weights] | None = None
-        self._parts = _parts(trunk)
+        self._parts = parts_of(trunk)
         self._sorted: _Sorted | None = None
         self._spare: list[_Tape] = []
 
@@ -78,7 +78,7 @@ class Engine:
         several = trunk.radial_functions.n_tables > 1
         present = torch.unique(classes).tolist() if several else list(range(len(trunk.embedding)))
         if not all(holder.get(name) is part for holder, name, part in self._parts):
-            self._parts = _parts(trunk)
+            self._parts = parts_of(trunk)
         state = [
             (p.data_ptr(), 0 if p.is_inference() else p._version) for _, _, p in self._parts if isinstance(p, Tensor)
         ]
@@ -215,7 +215,7 @@ class _Features(torch.autograd.Function):
         return (None, None, *(found if by_edge is None else (None, None)), by_edge)
 
 
-def _parts(trunk: "MACETrunk") -> list[tuple[dict[str, Any], str, Any]]:
+def parts_of(trunk: "MACETrunk") -> list[tuple[dict[str, Any], str, Any]]:
     """Every module and parameter of a trunk with the dictionary that holds it: cheaper to look over than to walk."""
     found: list[tuple[dict[str, Any], str, Any]] = []
     for module in trunk.modules():
@@ -239,11 +239,23 @@ def engine_of(trunk: "MACETrunk") -> Engine | None:
 
 
 def _make(trunk: "MACETrunk") -> Engine | None:
+    made = _compiled(trunk)
+    if made is None or trunk.gate is not None:  # experts have no matrix before they are merged
+        return None
+    return Engine(trunk, *made)
+
+
+def has_engine(trunk: "MACETrunk") -> bool:
+    """Whether this trunk has an engine, or will have one when its experts are merged."""
+    return _compiled(trunk) is not None
+
+
+def _compiled(trunk: "MACETrunk") -> tuple[KernelSpec, Library] | None:
     spec = trunk.kernel_spec()
     if isinstance(spec, Unavailable) or len(trunk.layers) > MOST_LAYERS or trunk.embedding.device.type != "cpu":
         return None
     library = engine_library(spec)
-    return None if isinstance(library, Unavailable) else Engine(trunk, spec, library)
+    return None if isinstance(library, Unavailable) else (spec, library)
 
 
 def engine_library(spec: KernelSpec) -> Library | Unavailable:
