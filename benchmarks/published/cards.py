@@ -39,7 +39,6 @@ def run_record(chosen: PublishedSet, division: Division, result: TrainResult, se
         "epochs": round(result.history[-1]["epoch"], 1),
         "steps": result.history[-1]["step"],
         "fingerprint": potential.fingerprint(),
-        "commit": commit(),
         "processor": cpu_name(),
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("groundstate", "torch")},

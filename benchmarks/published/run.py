@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cards import add_run, run_record
+from cards import add_run, commit, run_record
 from page import page
 from sets import SEED_OF_SPLIT, PublishedSet, divide, hashes, load_sets
 
@@ -54,6 +54,7 @@ def main() -> None:
 
 def run(name: str, chosen: PublishedSet, options: argparse.Namespace) -> dict[str, Any]:
     """One set with one seed; gives its card."""
+    made_with = commit()  # before hours in which files may change
     division = divide(chosen, options.data, options.frames)
     recipe = timed(load_recipe(options.recipes / f"{chosen.recipe}.toml"), chosen, options)
     card = name if options.frames is None else f"{name}-{options.frames}"
@@ -77,7 +78,8 @@ def run(name: str, chosen: PublishedSet, options: argparse.Namespace) -> dict[st
         "parameters": sum(p.numel() for p in result.potential.parameters()),
         "training": {key: value for key, value in config.as_dict().items() if key != "seed"},
     }
-    made = add_run(options.cards / f"{card}.json", identity, run_record(chosen, division, result, options.seed), chosen)
+    record = {**run_record(chosen, division, result, options.seed), "commit": made_with}
+    made = add_run(options.cards / f"{card}.json", identity, record, chosen)
     for part, found in made["results"].items():
         said = [f"{quantity} {one['value']} {one['unit']}" for quantity, one in found.items()]
         print(f"  {part}: {chosen.error.upper()} {', '.join(said)} over {len(made['runs'])} seeds", flush=True)
@@ -85,8 +87,10 @@ def run(name: str, chosen: PublishedSet, options: argparse.Namespace) -> dict[st
 
 
 def timed(recipe: Recipe, chosen: PublishedSet, options: argparse.Namespace) -> Recipe:
-    """The recipe with the minutes of a subset, or a fixed number of epochs."""
+    """The recipe with the minutes of the set or of a subset of it, or a fixed number of epochs."""
     train = recipe.train
+    if chosen.minutes is not None:
+        train = replace(train, time_limit_minutes=chosen.minutes)
     if options.frames is not None:
         if options.frames not in chosen.subsets:
             raise ValueError(f"{chosen.title}: sets.toml has no minutes for {options.frames} frames")
