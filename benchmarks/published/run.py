@@ -87,10 +87,8 @@ def run(name: str, chosen: PublishedSet, options: argparse.Namespace) -> dict[st
 
 
 def timed(recipe: Recipe, chosen: PublishedSet, options: argparse.Namespace) -> Recipe:
-    """The recipe with the minutes of the set or of a subset of it, or a fixed number of epochs."""
+    """The recipe with the minutes of a subset, or a fixed number of epochs."""
     train = recipe.train
-    if chosen.minutes is not None:
-        train = replace(train, time_limit_minutes=chosen.minutes)
     if options.frames is not None:
         if options.frames not in chosen.subsets:
             raise ValueError(f"{chosen.title}: sets.toml has no minutes for {options.frames} frames")

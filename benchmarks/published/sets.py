@@ -48,7 +48,6 @@ class PublishedSet:
     tests: Mapping[str, Part]
     groups: tuple[str, ...] = ()
     first: int | None = None
-    minutes: float | None = None
     subsets: Mapping[int, float] = field(default_factory=dict)
     notes: str = ""
 
