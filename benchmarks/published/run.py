@@ -9,6 +9,7 @@ slower or busier core gets less far in them; `--epochs` fixes the passes instead
 """
 
 import argparse
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,12 @@ def run(name: str, chosen: PublishedSet, options: argparse.Namespace) -> dict[st
     config = replace(recipe.train, seed=options.seed)
     folder = options.output / f"{card}-seed{options.seed}"
     print(f"{card}, seed {options.seed}: {len(division.train)} + {len(division.valid)} frames", flush=True)
+    began = time.process_time()
     result = train_from_scratch(division.train, division.valid, recipe.model, config, folder, progress=True)
+    circumstances = {
+        "commit": made_with,
+        "processor minutes of this call": round((time.process_time() - began) / 60, 2),
+    }
     identity = {
         "set": name,
         "title": chosen.title,
@@ -78,7 +84,7 @@ def run(name: str, chosen: PublishedSet, options: argparse.Namespace) -> dict[st
         "parameters": sum(p.numel() for p in result.potential.parameters()),
         "training": {key: value for key, value in config.as_dict().items() if key != "seed"},
     }
-    record = {**run_record(chosen, division, result, options.seed), "commit": made_with}
+    record = {**run_record(chosen, division, result, options.seed), **circumstances}
     made = add_run(options.cards / f"{card}.json", identity, record, chosen)
     for part, found in made["results"].items():
         said = [f"{quantity} {one['value']} {one['unit']}" for quantity, one in found.items()]
