@@ -73,7 +73,11 @@ def _family(sets: Mapping[str, PublishedSet], found: Mapping[str, Any]) -> str:
     for method in methods:
         cells = [_published(sets[name].tests[part].published.get(method)) for name, part in columns]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    lines += ["", "| set | taught + choosing | parameters | minutes | seeds | epochs | commit |", "|---|" + "---|" * 6]
+    lines += [
+        "",
+        "| set | taught + choosing | parameters | minutes (of a core) | seeds | epochs | commit |",
+        "|---|" + "---|" * 6,
+    ]
     for name in sets:
         lines.append(_made(name, found[name]))
     lines += ["", f"Processor: {', '.join(dict.fromkeys(r['processor'] for n in sets for r in found[n]['runs']))}.", ""]
@@ -102,10 +106,17 @@ def _published(value: Mapping[str, Any] | None) -> str:
 
 def _made(name: str, card: Mapping[str, Any]) -> str:
     runs, frames = card["runs"], card["frames"]
-    minutes, epochs = (" ".join(dict.fromkeys(f"{run[key]:.0f}" for run in runs)) for key in ("minutes", "epochs"))
+    minutes = " ".join(dict.fromkeys(f"{run['minutes']:.0f} ({_core_minutes(run)})" for run in runs))
+    epochs = " ".join(dict.fromkeys(f"{run['epochs']:.0f}" for run in runs))
     commits = " ".join(dict.fromkeys(f"`{run['commit'][:9]}`" for run in runs))
     taught = f"{frames['train']} + {frames['valid']}"
     return f"| {name} | {taught} | {card['parameters']} | {minutes} | {len(runs)} | {epochs} | {commits} |"
+
+
+def _core_minutes(run: Mapping[str, Any]) -> str:
+    """Minutes that a core worked; not known of a run that was continued."""
+    spent = run.get("processor_minutes")
+    return "–" if spent is None else f"{spent:.0f}"
 
 
 def _copies(name: str, own: PublishedSet, card: Mapping[str, Any]) -> list[str]:

@@ -179,3 +179,11 @@ def test_published_sets_are_readable(benchmark: dict[str, ModuleType]) -> None:
         assert (root / "recipes" / f"{chosen.recipe}.toml").is_file()
         for part in chosen.tests.values():
             assert {value["seen"] for value in part.published.values()} <= benchmark["page"].MARKS.keys()
+
+
+def test_the_page_is_what_the_cards_say(benchmark: dict[str, ModuleType]) -> None:
+    root = Path(__file__).parents[2]
+    known = benchmark["sets"].load_sets(root / "benchmarks/published/sets.toml")
+    made = benchmark["page"].page(known, root / "recipes" / "cards")
+    told = (root / "docs" / "published.md").read_text(encoding="utf-8")
+    assert told == made, "run python benchmarks/published/run.py --table --write docs/published.md"
