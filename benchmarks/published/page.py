@@ -1,6 +1,7 @@
 """docs/published.md, made of the cards."""
 
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ xz exchanged. ± is the standard deviation over seeds of weights and batches, wi
 
 Published numbers without a mark were read in a primary source; † in somebody else's transcription; those marked \\* are
 from memory and unchecked. Energies are meV per atom, except for molecules, whose energies are compared whole.
+
+Minutes are those of a clock; the core was shared with other work, and brackets hold those that it worked for the run,
+where they were counted. Test frames of copper and nickel that have copies are strained perfect cells, whose forces
+vanish: errors without them are those of other kinds of frames, not only of unseen ones.
 """
 MISSED = """## What falls short
 
@@ -83,7 +88,7 @@ def _family(sets: Mapping[str, PublishedSet], found: Mapping[str, Any]) -> str:
     lines += ["", f"Processor: {', '.join(dict.fromkeys(r['processor'] for n in sets for r in found[n]['runs']))}.", ""]
     for name, own in sets.items():
         lines += _copies(name, own, found[name])
-        lines += [f"{own.title}: {own.notes}.", ""] if own.notes else []
+        lines += _paragraph(f"{own.title}: {own.notes}.") if own.notes else []
     return "\n".join(lines)
 
 
@@ -129,12 +134,15 @@ def _copies(name: str, own: PublishedSet, card: Mapping[str, Any]) -> list[str]:
         without = [run["tests"][part].get("without copies") for run in card["runs"]]
         cells = [sum(one[q][own.error] for one in without) / len(without) for q in QUANTITIES if all(without)]
         said = f"; without them {cells[0]:.3g} / {cells[1]:.3g}" if cells else ""
-        lines += [
+        lines += _paragraph(
             f"{name}, {part}: {count} of the {frames} test frames have a rotated, reflected or slightly moved copy in"
-            f" the training file{said}.",
-            "",
-        ]
+            f" the training file{said}."
+        )
     return lines
+
+
+def _paragraph(text: str) -> list[str]:
+    return [*textwrap.wrap(text, 118, break_on_hyphens=False), ""]
 
 
 def _missed(sets: Mapping[str, PublishedSet], found: Mapping[str, Any]) -> str:
