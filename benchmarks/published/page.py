@@ -43,7 +43,8 @@ last epoch and on validation frames. Far apart, more data would help; close toge
 GROWTH = f"""## Error against number of structures
 
 ε = c + a N^(−b) through the runs of all seeds (`training.learning_curve`); the interval holds {100 * LEVEL:.0f} % of
-the bootstrap. Validation frames are the same for all N.
+the bootstrap. Validation frames are the same for all N. Minutes differ: this is the exponent of these runs, not of
+converged ones.
 """
 
 
