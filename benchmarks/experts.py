@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from training_loop import epoch_seconds
+from training_loop import epoch_seconds, steps_of
 
 from groundstate.atoms import System
 from groundstate.data import Record, fit_reference_energies, read
@@ -68,12 +68,7 @@ def costs(options: argparse.Namespace) -> None:
     """Seconds of a training step; milliseconds of energy, forces and stress."""
     records = [r for r in read(options.frames).records if set(WANT) <= r.labels.keys()][: options.most]
     references = fit_reference_energies(records).energies
-    config = TrainConfig(
-        batch_size=options.batch_size,
-        weights={"energy": 100.0, "forces": 10.0, "stress": 1000.0},
-        learning_rate=1e-4,
-        accelerator="cpu",
-    )
+    config = steps_of(options.batch_size)
     aim, loops = FitLabels(config.weights), {}
     shapes = {k: MACEConfig.of_size(options.size, experts=k) for k in options.experts}
     models = {k: build_for(records, shape, references, 0) for k, shape in shapes.items()}

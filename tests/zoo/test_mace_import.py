@@ -6,7 +6,6 @@ The numbers were made by tests/golden/make_mace_golden.py under mace-torch itsel
 import json
 import os
 import sys
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from command_line import Run
 from groundstate import api
 from groundstate.atoms import GroundstateError, ModelError, OptionError, System
-from groundstate.cli import main
 from groundstate.potentials import checkpoint, evaluate
 from groundstate.zoo.mace import convert as door
 from groundstate.zoo.mace import extract
@@ -281,23 +280,6 @@ def test_extraction_without_mace_torch_says_so(tmp_path: Path, capsys: pytest.Ca
     finally:
         del sys.modules["mace"]
     assert "mace" in capsys.readouterr().err
-
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Exit code, standard output, standard error of one command line."""
-
-    def command(*words: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        captured = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, captured.out, captured.err
-
-    return command
 
 
 def test_the_command_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

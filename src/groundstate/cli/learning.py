@@ -49,7 +49,7 @@ CPUHours = Annotated[
 Start = Annotated[
     str | None, typer.Option(help="Trained model of our own to go on from; it keeps its shape and gains missing heads.")
 ]
-Size = Annotated[str, typer.Option(help="XS, S, M or L: one dial for width and depth of the model.")]
+Size = Annotated[str, typer.Option(help="XS, S, M or L: one dial for width and depth of the model; S if not said.")]
 
 
 @app.command()
