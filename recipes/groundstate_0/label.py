@@ -24,7 +24,7 @@ import groundstate as gs
 from groundstate.atoms import System
 from groundstate.potentials import Potential, evaluate
 
-ATOMS = 300
+ATOMS = {"teacher": 300, "student": 2000}
 """Evaluated together: compressed elements have hundreds of neighbours, and CHGNet counts pairs of bonds."""
 Shard = dict[str, np.ndarray]
 
@@ -62,11 +62,11 @@ def main() -> None:
         print(f"{to.name}: {atoms} atoms in {spent:.0f} s, {1e6 * spent / atoms:.0f} µs/atom", flush=True)
 
 
-def labels(potential: Potential, shard: Shard) -> Shard:
-    """What the potential says of every structure of a shard."""
+def labels(potential: Potential, shard: Shard, together: int = ATOMS["teacher"]) -> Shard:
+    """What the potential says of every structure of a shard, of about so many atoms at a time."""
     known = sorted({"magnetic_moments"} & potential.provides)
     rows: dict[str, list[np.ndarray]] = {name: [] for name in ("energy", "forces", "stress", *known)}
-    for first, end in _groups(shard["ptr"]):
+    for first, end in _groups(shard["ptr"], together):
         said = evaluate(potential, _systems(shard, first, end), tuple(rows))
         for name, values in rows.items():
             values.append(said[name].detach().numpy())
@@ -85,16 +85,16 @@ def descended(random: np.random.Generator, potential: Potential, shard: Shard, m
         shard, left = _chosen(shard, left > 0), left[left > 0] - 1
         if len(left):
             shard["left"] = left
-            shard = stepped(random, shard, labels(potential, shard))
+            shard = stepped(random, shard, labels(potential, shard, ATOMS["student"]))
             left = shard.pop("left")
     return _joined([part for part in done if len(part["ptr"]) > 1])
 
 
-def _groups(ptr: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Consecutive structures of at most ATOMS atoms."""
+def _groups(ptr: np.ndarray, together: int) -> Iterator[tuple[int, int]]:
+    """Consecutive structures of at most so many atoms, or one."""
     first = 0
     for index in range(1, len(ptr)):
-        if index - 1 > first and ptr[index] - ptr[first] > ATOMS:
+        if index - 1 > first and ptr[index] - ptr[first] > together:
             yield first, index - 1
             first = index - 1
     yield first, len(ptr) - 1

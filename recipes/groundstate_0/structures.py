@@ -6,7 +6,9 @@ table, with elements exchanged, strained, rattled, cut open.
 
 The broad set has everything, much of it violently displaced and small; the gentle set is all known crystals near
 their rest, and relatives of those with many elements; `relatives` is more of the latter; `many` is a small set for a
-dear teacher, mostly of many elements, and `prototypes` one against forgetting the elements.
+dear teacher, mostly of many elements, and `prototypes` one against forgetting the elements. `table` is as wide as a
+cheap teacher can follow: any metal in the place of any other, rare ones as often as common ones, in small cells, and
+large ones that keep their anions.
 
 FOLDER is that of public crystal sets (`mp_20_biternary/val.csv.gz`, `mpts_52/val.csv.gz`, and the JARVIS copies of
 Perov-5 and Carbon-24). Only validation and training parts are read; test parts stay unseen, and so does every material
@@ -39,10 +41,10 @@ from ase.formula import Formula
 
 ELEMENTS = tuple(z for z in range(1, 95) if z not in (84, 85, 86, 87, 88))
 """Those of the Materials Project: H … Pu without Po, At, Rn, Fr, Ra."""
-LARGEST = {"broad": 40, "gentle": 52, "relatives": 52, "many": 52, "prototypes": 0}
+LARGEST = {"broad": 40, "gentle": 52, "relatives": 52, "many": 52, "prototypes": 0, "table": 40}
 """Atoms of a cell."""
 MANY_ELEMENTS = 3
-SHARD = {"broad": 4000, "gentle": 4000, "relatives": 4000, "many": 250, "prototypes": 1000}
+SHARD = {"broad": 4000, "gentle": 4000, "relatives": 4000, "many": 250, "prototypes": 1000, "table": 2000}
 """Structures of a file: what a kill may cost."""
 HELD_OUT = 0.03
 CLOSEST = 0.55
@@ -84,6 +86,7 @@ def main() -> None:
         "relatives": lambda: _relations(known),
         "many": lambda: _many(known),
         "prototypes": lambda: _prototypes(random, options.crystals, 3000, 1000, 500),
+        "table": lambda: _table(random, known),
     }[options.set]()
     stream = _kept(_mixed(random, jobs, options.scale, options.seed))
     size = SHARD[options.set]
@@ -128,6 +131,14 @@ def _relations(known: list[Crystal]) -> list[Job]:
 def _many(known: list[Crystal]) -> list[Job]:
     many = _with_many_elements(known)
     return [(c, "as it is") for c in many] + [(c, "eased") for c in many] + [(c, "eased") for c in known[::8]]
+
+
+def _table(random: np.random.Generator, known: list[Crystal]) -> list[Job]:
+    small, middling = ([c for c in known if len(c.numbers) <= most] for most in (8, 16))
+    jobs = [(c, "metals exchanged") for c in known for _ in range(2)] + [(c, "exchanged, eased") for c in known]
+    jobs += [(c, "metals exchanged") for c in middling for _ in range(4)]
+    jobs += [(c, "recast") for c in middling for _ in range(4)] + [(c, "recast") for c in small for _ in range(12)]
+    return jobs + [(c, "eased") for c in _compounds(random, 15000)]
 
 
 def _with_many_elements(known: list[Crystal]) -> list[Crystal]:
@@ -271,14 +282,38 @@ def _eased(random: np.random.Generator, crystal: Crystal) -> Crystal:
 
 
 def _related(random: np.random.Generator, crystal: Crystal) -> Crystal:
-    """One or all elements replaced by relatives, the volume following their radii."""
+    """One or all elements replaced by relatives."""
     present = np.unique(crystal.numbers)
     replaced = present if random.random() < 0.5 else random.choice(present, size=1)
-    become = {int(z): int(random.choice(_relatives(int(z)))) for z in replaced}
+    return _with_elements(crystal, {int(z): int(random.choice(_relatives(int(z)))) for z in replaced})
+
+
+def _with_elements(crystal: Crystal, become: dict[int, int]) -> Crystal:
+    """Elements replaced, the volume following their radii."""
     numbers = np.array([become.get(int(z), int(z)) for z in crystal.numbers])
     ratio = (covalent_radii[numbers] ** 3).sum() / (covalent_radii[crystal.numbers] ** 3).sum()
     # Covalent radii overstate what ions take: half of the change, in the exponent.
     return replace(crystal, numbers=numbers, cell=crystal.cell * ratio ** (1 / 6))
+
+
+def _metals_exchanged(random: np.random.Generator, crystal: Crystal) -> Crystal:
+    """Metals replaced by their relatives, anions left as they are."""
+    present = np.unique(crystal.numbers)
+    return _with_elements(
+        crystal, {int(z): int(random.choice(_relatives(int(z)))) for z in present if int(z) not in _NONMETALS}
+    )
+
+
+def _recast(random: np.random.Generator, crystal: Crystal) -> Crystal:
+    """Any metal in the place of any other, one time in two all of them; and half of the other elements by relatives."""
+    present = [int(z) for z in np.unique(crystal.numbers)]
+    every = random.random() < 0.5
+    chosen = {}
+    for z in present:
+        choice = _relatives(z) if z in _NONMETALS else _METALS
+        if every or random.random() < 0.5:
+            chosen[z] = int(random.choice(choice))
+    return _with_elements(crystal, chosen)
 
 
 def _opened(random: np.random.Generator, crystal: Crystal) -> Crystal:
@@ -300,6 +335,8 @@ _WAYS: dict[str, Callable[[np.random.Generator, Crystal], Crystal]] = {
     "perturbed": _perturbed,
     "exchanged": lambda random, crystal: _perturbed(random, _related(random, crystal)),
     "exchanged, eased": lambda random, crystal: _eased(random, _related(random, crystal)),
+    "metals exchanged": lambda random, crystal: _eased(random, _metals_exchanged(random, crystal)),
+    "recast": lambda random, crystal: _eased(random, _recast(random, crystal)),
     "opened": _opened,
 }
 
@@ -309,6 +346,9 @@ _GROUPS = (
     "F Cl Br I", "He Ne Ar Kr Xe", "La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu", "Ac Th Pa U Np Pu",
     "Ti V Cr Mn Fe Co Ni Cu Zn", "Zr Nb Mo Tc Ru Rh Pd Ag Cd", "Hf Ta W Re Os Ir Pt Au Hg",
 )  # fmt: skip
+
+_NONMETALS = {atomic_numbers[name] for name in "H He B C N O F Ne Si P S Cl Ar Ge As Se Br Kr Te I Xe".split()}
+_METALS = sorted(set(ELEMENTS) - _NONMETALS)
 
 
 def _relatives(z: int) -> list[int]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from groundstate.atoms import DataError, System, judge
-from groundstate.data import Record, composition
+from groundstate.data import Record, composition, fingerprint
 from groundstate.potentials import Potential, evaluate
 from groundstate.potentials.mace import MACEConfig, build
 from groundstate.training import FinetuneConfig, TrainConfig
@@ -72,6 +72,19 @@ def test_given_structures_must_be_usable(tmp_path: Path) -> None:
     replay = prepare(given, taught, plan, known, {"energy", "forces"}, 0, given=others)
     assert len(replay.labelled) == len(replay.judged) == 2
     assert not torch.equal(replay.labelled[0].labels["forces"], replay.judged[0].labels["forces"])
+
+
+def test_what_the_base_remembers_comes_first(tmp_path: Path) -> None:
+    given, others = base(), copper(10, seed=9)
+    given.remembered = System.batch([record.system for record in others])
+    known = BaseLabels(given, tmp_path / "labels.safetensors")
+    replay = prepare(given, copper(6, seed=1), FinetuneConfig(replay_share=0.5), known, {"energy", "forces"}, 0)
+    assert replay.source == "remembered: 10 structures"
+    used = [record.system for record in replay.taught + replay.judged]
+    assert {fingerprint(system) for system in used} == {fingerprint(record.system) for record in others}
+    given.remembered = given.remembered.select([0, 1])
+    with pytest.raises(DataError, match=r"E-REPLAY-EMPTY.*2 of 2"):
+        prepare(given, copper(6, seed=1), FinetuneConfig(replay_share=0.5), known, {"energy"}, 0)
 
 
 @pytest.mark.parametrize(("n", "pool", "share"), [(10, 200, 0.5), (50, 200, 0.3), (400, 20, 0.2)])

@@ -51,3 +51,13 @@ def test_the_scale_is_the_data_s() -> None:
     assert model.describe()["config"]["scale"] == pytest.approx(float(rms))
     counted = find_neighbours(System.batch([record.system for record in records]), 3.5).n_edges / 16
     assert mean_neighbours(records, 3.5) == pytest.approx(counted)
+
+
+def test_remembers_as_many_structures_as_asked(tmp_path: Path) -> None:
+    taught = copper(8, seed=1)
+    result = train_from_scratch(taught, copper(3, seed=2), SMALL, replace(CONFIG, epochs=1, remember=3), tmp_path)
+    remembered = checkpoint.load(result.path).remembered
+    assert remembered is not None
+    positions = [record.system.positions for record in taught]
+    found = [i for s in remembered for i, p in enumerate(positions) if torch.allclose(s.positions, p, atol=1e-5)]
+    assert len(set(found)) == len(found) == 3

@@ -1,26 +1,32 @@
 """The model file: safetensors with one JSON document in its header. Loading never runs code.
 
 The document holds the schema version, the description a builder makes the potential from, its fingerprint, and notes
-(training data hashes, recipe, licence, errors). The fingerprint is computed again on loading, so a damaged or edited
+(training data hashes, recipe, licence, errors). Structures that the model remembers lie beside its weights, in single
+precision. The fingerprint is computed again on loading, so a damaged or edited
 file cannot pass as the model it names.
 """
 
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from groundstate.atoms import ModelError, nearest
+from torch import Tensor
+
+from groundstate.atoms import ModelError, System, nearest
 from groundstate.data.files import write_whole
 from groundstate.potentials.mace import rebuild
 from groundstate.potentials.potential import Potential, Sum
 
 SCHEMA = 1
 Builder = Callable[[dict[str, Any]], Potential]
+_REMEMBERED = "remembered/"
 _OWN: dict[str, Builder] = {"mace": rebuild}
 
 
@@ -34,6 +40,8 @@ def save(potential: Potential, path: str | os.PathLike[str], *, notes: Mapping[s
         "notes": dict(notes or {}),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in potential.state_dict().items()}
+    if potential.remembered is not None:
+        tensors |= {_REMEMBERED + name: tensor for name, tensor in _packed(potential.remembered).items()}
     content = to_bytes(tensors, metadata={"groundstate": json.dumps(document, sort_keys=True)})
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, content)
@@ -47,12 +55,15 @@ def load(path: str | os.PathLike[str], builders: Mapping[str, Builder] | None = 
     potential = _build(document["description"], known, str(path))
     with safe_open(str(path), framework="pt") as stored:
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 — not a mapping
+    packed = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_REMEMBERED)}
     expected = potential.state_dict()
     if set(tensors) != set(expected) or any(tensors[name].shape != expected[name].shape for name in tensors):
         raise _damaged(path, "its tensors are not those its description asks for")
     potential.load_state_dict(tensors)
     if potential.fingerprint() != document["fingerprint"]:
         raise _damaged(path, "its content does not match its fingerprint")
+    if packed:
+        potential.remembered = _unpacked({name.removeprefix(_REMEMBERED): t for name, t in packed.items()})
     return potential.eval().requires_grad_(False)
 
 
@@ -81,6 +92,30 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
             fix="upgrade groundstate",
         )
     return document
+
+
+_STANDARD = ("masses",)
+_SMALL = {"numbers": torch.uint8, "system_ptr": torch.int32, "multiplicity": torch.uint8, "theory": torch.int16}
+
+
+def _packed(system: System) -> dict[str, Tensor]:
+    """What of structures is given, in little room."""
+    found: dict[str, Tensor] = {}
+    for name in (f.name for f in fields(system)):
+        value = getattr(system, name)
+        if value is not None and name not in _STANDARD:
+            kind = torch.float32 if value.is_floating_point() else _SMALL.get(name, value.dtype)
+            found[name] = value.detach().cpu().to(kind).contiguous()
+    return found
+
+
+def _unpacked(tensors: Mapping[str, Tensor]) -> System:
+    """Inverse of `_packed` but for the precision; masses are the standard ones."""
+    wide = {
+        name: t.double() if t.is_floating_point() else t if t.dtype == torch.bool else t.long()
+        for name, t in tensors.items()
+    }
+    return System(**wide, masses=System.single(wide["positions"], wide["numbers"]).masses)
 
 
 def _build(description: dict[str, Any], builders: Mapping[str, Builder], path: str) -> Potential:

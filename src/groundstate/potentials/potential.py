@@ -59,7 +59,12 @@ class Potential(nn.Module, ABC):
 
     A potential is a pure function of `system` and `geometry`; it keeps no state between calls and asks
     `geometry.edges(cutoff)` for its neighbours. The system's positions and cell may carry gradients.
+
+    remembered   structures, without labels, that stand for those it was trained on: what fine-tuning replays. They
+                 travel in its file, and no prediction depends on them
     """
+
+    remembered: System | None = None
 
     @property
     @abstractmethod

@@ -40,6 +40,7 @@ class TrainConfig:
     loss         ρ: "mse", or "huber" with corner `huber_delta` (in the quantity's unit) where labels have outliers
     amsgrad      whether steps follow the largest second moment so far (Reddi, Kale, Kumar, ICLR 2018)
     missing      "refuse": every frame carries every weighted label; "mask": absent labels are left out of the means
+    optimiser    "adam", "adamw", or "muon": orthogonalised steps for maps between channels, Adam for the rest
     schedule     after a linear warm-up over `warmup_epochs`: "cosine" down to `final_learning_rate_fraction`, "plateau"
                  (× `plateau_factor` after `plateau_patience` epochs without a better validation loss), or "constant".
                  Under a time limit the cosine follows whichever of epochs and time is further on.
@@ -47,6 +48,8 @@ class TrainConfig:
     gradient_clip  largest norm of the gradient; `None` for none
     patience     epochs without a better validation loss before stopping; `None` never stops early
     largest_offset  eV/atom; a mean error above it before training means that reference energies and labels disagree
+    remember     structures, drawn at random from those that are taught, that the model file carries without their
+                 labels: fine-tuning replays them, so that the model is not forgotten. Whoever has the file can read them
     devices      processes × accelerators of this machine, where neither torchrun nor SLURM has started them; the losses
                  do not depend on their number beyond rounding
     """
@@ -77,6 +80,7 @@ class TrainConfig:
     time_limit_minutes: float | None = None
     checkpoint_every_minutes: float = 10.0
     largest_offset: float = 1.0
+    remember: int = 0
     seed: int = 0
     accelerator: str = "auto"
     devices: int = 1
@@ -91,7 +95,7 @@ class TrainConfig:
         choices = {
             "loss": ("huber", "mse"),
             "missing": ("refuse", "mask"),
-            "optimiser": ("adam", "adamw"),
+            "optimiser": ("adam", "adamw", "muon"),
             "schedule": ("cosine", "plateau", "constant"),
             "accelerator": ("auto", "cpu", "cuda", "gpu", "mps"),
         }
@@ -103,7 +107,7 @@ class TrainConfig:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("huber_delta", "learning_rate", "largest_offset"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
-        for name in ("weight_decay", "warmup_epochs", "checkpoint_every_minutes", "workers", "neighbour_cache_MB"):
+        for name in ("weight_decay", "warmup_epochs", "checkpoint_every_minutes", "workers", "neighbour_cache_MB", "remember"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("final_learning_rate_fraction", "plateau_factor"):
             _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")

@@ -8,16 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from groundstate.training.config import TrainConfig
+from groundstate.training.muon import Muon
 
 TENSORS_PER_PARAMETER = 5
 """Of its size, held through a run beside a parameter: gradient, three moments of AMSGrad, and a copy in evaluations."""
 
 
-def make_optimiser(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam or AdamW."""
+def make_optimiser(parameters: Mapping[str, nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    """Adam, AdamW or Muon."""
+    rate, decay, amsgrad = config.learning_rate, config.weight_decay, config.amsgrad
+    if config.optimiser == "muon":
+        return Muon(parameters, rate, decay, amsgrad)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
-    settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    return kind(parameters, **settings, amsgrad=config.amsgrad, fused=True)  # one kernel a step, not ten per parameter
+    # Fused: one kernel a step, not ten per parameter.
+    return kind(parameters.values(), lr=rate, weight_decay=decay, amsgrad=amsgrad, fused=True)
 
 
 def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int, progress: float, reductions: int) -> float:

@@ -1,8 +1,9 @@
 """Replay: structures on which a tuned model shall still say what its base said.
 
 Their labels are predictions of the base, so nothing needs to be downloaded: Shin et al., NeurIPS 2017
-(arXiv:1705.08690); for potentials, multihead replay of MACE. They come from a file, or are made on the spot: strained
-and rattled prototypes of all elements that the base knows, and the taught structures with other elements in them.
+(arXiv:1705.08690); for potentials, multihead replay of MACE. They come from a file, or are those that the base
+remembers from its training; for a base that remembers none they are made on the spot: strained and rattled prototypes
+of all elements that the base knows, and the taught structures with other elements in them.
 Structures of exactly the taught elements are never made: there the labels, not the base, are right.
 """
 
@@ -101,22 +102,25 @@ def prepare(
     given: Sequence[Record] | None = None,
     elements: Sequence[int] | None = None,
 ) -> Replay:
-    """The replay of a plan: of the given structures, or made on the spot.
+    """The replay of a plan: of the given structures, or of those the base remembers, or made on the spot.
 
     names     quantities to keep · elements: all that a correction is taught; those of the base when `None`
     Raises DataError where given structures are too few.
     """
-    if given is None:
+    remembered = base.remembered
+    if given is None and remembered is None:
         made = made_structures(base, records, plan.replay_frames, seed, elements)
         source, pool = "made: strained prototypes and substituted structures", as_records(made)
     else:
         # A correction that is not taught the other elements will not know them, and has nothing to forget of them.
         limit = set(elements) if elements is not None and plan.replay_share == 0 else None
-        source, pool = f"given: {len(given)} structures", _usable(base, records, given, limit)
+        offered = as_records(list(remembered)) if given is None else given
+        source = f"{'remembered' if given is None else 'given'}: {len(offered)} structures"
+        pool = _usable(base, records, offered, limit)
         if len(pool) < _FEWEST:
             raise DataError(
                 "E-REPLAY-EMPTY",
-                f"{len(pool)} of {len(given)} structures can be replayed",
+                f"{len(pool)} of {len(offered)} structures can be replayed",
                 why="the others are refused by the base, or are among those that are taught or validated on",
                 fix="give more structures of elements the base knows, or leave the file out",
             )

@@ -6,7 +6,9 @@ from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from typing import Any
 
-from groundstate.atoms import RunError
+import torch
+
+from groundstate.atoms import RunError, System
 from groundstate.data import Record
 from groundstate.data.files import owned_folder
 from groundstate.potentials import Potential
@@ -75,12 +77,20 @@ def train(
         result = _result(loop, assemble or (lambda trained: trained), draw=fabric.is_global_zero and not written)
         if fabric.is_global_zero and not written:
             theories = [theory.as_dict() for theory in theories_of(train_records).values()]
+            if config.remember:
+                result.potential.remembered = _some(train_records, config.remember, config.seed)
             story = {**identity, **(notes or {}), "theories": theories, "result": result.as_dict()}
             story["versions"] = {name: version(name) for name in ("groundstate", "torch", "lightning-fabric")}
             save(result.potential, folder.model, notes={"training": story})
             folder.write_json("result.json", result.as_dict())
         fabric.barrier()
         return result
+
+
+def _some(records: Sequence[Record], count: int, seed: int) -> System:
+    """That many structures, or all, by a choice that the seed fixes."""
+    order = torch.randperm(len(records), generator=torch.Generator().manual_seed(seed))
+    return System.batch([records[i].system for i in order[:count].tolist()])
 
 
 def _result(loop: Loop, assemble: Callable[[Potential], Potential], *, draw: bool) -> TrainResult:

@@ -45,7 +45,7 @@ class State:
     def __init__(self, potential: Potential, config: TrainConfig) -> None:
         self.potential = potential
         self.trained: dict[str, nn.Parameter] = {n: p for n, p in potential.named_parameters() if p.requires_grad}
-        self.optimiser = make_optimiser(list(self.trained.values()), config)
+        self.optimiser = make_optimiser(self.trained, config)
         self.average = AverageWeights(self.trained, config.ema_decay)
         self.best = {name: p.detach().clone() for name, p in self.trained.items()}
         self.counters = Counters()
