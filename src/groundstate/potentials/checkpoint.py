@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-
 from torch import Tensor
 
 from groundstate.atoms import ModelError, System, nearest

@@ -49,7 +49,7 @@ class TrainConfig:
     patience     epochs without a better validation loss before stopping; `None` never stops early
     largest_offset  eV/atom; a mean error above it before training means that reference energies and labels disagree
     remember     structures, drawn at random from those that are taught, that the model file carries without their
-                 labels: fine-tuning replays them, so that the model is not forgotten. Whoever has the file can read them
+                 labels: fine-tuning replays them, so that less is forgotten. Whoever has the file can read them
     devices      processes × accelerators of this machine, where neither torchrun nor SLURM has started them; the losses
                  do not depend on their number beyond rounding
     """
@@ -66,7 +66,7 @@ class TrainConfig:
     huber_delta: float = 0.01
     missing: str = "refuse"
     learning_rate: float = 0.02
-    optimiser: str = "adam"
+    optimiser: str = "muon"
     amsgrad: bool = True
     weight_decay: float = 0.0
     schedule: str = "cosine"
@@ -107,7 +107,14 @@ class TrainConfig:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("huber_delta", "learning_rate", "largest_offset"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
-        for name in ("weight_decay", "warmup_epochs", "checkpoint_every_minutes", "workers", "neighbour_cache_MB", "remember"):
+        at_least_nothing = (
+            "weight_decay",
+            "warmup_epochs",
+            "checkpoint_every_minutes",
+            "workers",
+            "neighbour_cache_MB",
+        )
+        for name in (*at_least_nothing, "remember"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("final_learning_rate_fraction", "plateau_factor"):
             _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
