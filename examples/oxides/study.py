@@ -258,8 +258,28 @@ def report(
     )
     if effort is QUICK:
         page.text("A quick study: every part of it was run, nothing was learnt. Its errors mean nothing.", note=True)
-    final = learners["fine-tuned"][effort.most]
-    shown = {"universal": learners["universal"][0], "fine-tuned": final, "scratch": learners["scratch"][effort.most]}
+    _errors(page, learners, effort)
+    _costs(page, learners)
+    page.text(live["text"], note=True)
+    _relaxed(page, relaxed)
+    _heated(page, trajectory)
+    page.heading("Provenance")
+    page.facts(
+        {
+            "universal model": model.id,
+            "fine-tuned model": learners["fine-tuned"][effort.most]["model"],
+            "labels": PBE.id,
+            "groundstate": gs.__version__,
+            "torch": torch.__version__,
+            "seconds": round(seconds, 1),
+        }
+    )
+    return page
+
+
+def _errors(page: Page, learners: dict[str, dict[int, Any]], effort: Effort) -> None:
+    """Before and after, point by point."""
+    shown = {name: by_size[0 if name == "universal" else effort.most] for name, by_size in learners.items()}
     panels = {
         label: {who: judged["values"][name] for who, judged in shown.items()}
         for name, label in (("energy", "ΔE (eV/atom)"), ("forces", "force (eV/Å)"), ("stress", "stress (eV/Å³)"))
@@ -270,30 +290,33 @@ def report(
     }
     page.figure(parity(panels), f"Unseen MgO configurations against PBE: before, and after {effort.most} labels", data)
     page.table(COLUMNS, error_rows(learners), caption="RMSE on the unseen configurations")
+
+
+def _costs(page: Page, learners: dict[str, dict[int, Any]]) -> None:
+    """Force errors over what their labels cost."""
     page.heading("What accuracy costs")
-    minutes = {
-        name: [size * CPU_SECONDS_PER_LABEL / 60 for size in by_size]
-        for name, by_size in learners.items()
-        if name != "universal"
-    }
-    force_errors = {
-        name: (minutes[name], [1000 * judged["rmse"]["forces"] for judged in learners[name].values()])
-        for name in minutes
+    taught = {name: by_size for name, by_size in learners.items() if name != "universal"}
+    errors = {
+        name: (
+            [size * CPU_SECONDS_PER_LABEL / 60 for size in by_size],
+            [1000 * judged["rmse"]["forces"] for judged in by_size.values()],
+        )
+        for name, by_size in taught.items()
     }
     figure = curves(
-        force_errors,
+        errors,
         "CPU minutes of DFT for labels",
         "force RMSE (meV/Å)",
         logarithmic=True,
         markers=True,
-        levels={"universal, no labels": 1000 * before["forces"]},
+        levels={"universal, no labels": 1000 * learners["universal"][0]["rmse"]["forces"]},
     )
     page.figure(
-        figure,
-        "Force error against the cost of its labels: corrected universal model, model from scratch",
-        force_errors,
+        figure, "Force error against the cost of its labels: corrected universal model, model from scratch", errors
     )
-    page.text(live["text"], note=True)
+
+
+def _relaxed(page: Page, relaxed: Sequence[Any]) -> None:
     page.heading("Relaxed without any label")
     named = dict(zip(("MgO", "SrTiO3"), relaxed, strict=True))
     page.figure(structures({name: result.system for name, result in named.items()}), "Relaxed conventional cells")
@@ -308,6 +331,9 @@ def report(
         for name, result in named.items()
     ]
     page.table(["crystal", "end", "steps", "a (Å)", "energy (eV/atom)"], rows)
+
+
+def _heated(page: Page, trajectory: Any) -> None:
     page.heading("SrTiO3 at 300 K")
     samples = trajectory.samples
     times = samples["time_fs"].numpy()
@@ -319,18 +345,6 @@ def report(
     }
     page.figure(curves(temperature, "time (fs)", "temperature (K)"), f"{n_atoms} atoms, Langevin thermostat at 300 K")
     page.figure(curves(energies, "time (fs)", "energy change (meV/atom)"), "Energy along the run")
-    page.heading("Provenance")
-    page.facts(
-        {
-            "universal model": model.id,
-            "fine-tuned model": final["model"],
-            "labels": PBE.id,
-            "groundstate": gs.__version__,
-            "torch": torch.__version__,
-            "seconds": round(seconds, 1),
-        }
-    )
-    return page
 
 
 if __name__ == "__main__":

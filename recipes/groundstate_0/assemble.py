@@ -98,6 +98,7 @@ def _believed(shards: list[Shard]) -> tuple[list[np.ndarray], dict[str, float]]:
         "left out by force": int((~(force < LARGEST_FORCE)).sum()),
         "left out by stress": int((~(stress < LARGEST_STRESS)).sum()),
         "left out by energy": int((usual & ~good).sum()),
+        "left out without a rule of MP2020": int((~np.isfinite(per_atom)).sum()),
         "kept": int(good.sum()),
     }
     return np.split(good, np.cumsum([len(n) for n in counts])[:-1]), told

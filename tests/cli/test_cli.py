@@ -210,14 +210,15 @@ def test_train_then_finetune_then_evaluate(run: Run, tmp_path: Path, monkeypatch
     twin = page_of(tmp_path / "a" / "report.html")
     assert twin["lead"].startswith("Validation RMSE: energy")
     assert "input mgo_pbe.extxyz" in facts_of(twin)
+    listed = tmp_path / "exclude.txt"
+    listed.write_text("0\n")
     words = ("--recipe", recipe, "--epochs", "2", "--output", tmp_path / "b", "--model", trained["model"])
-    code, out, err = run("finetune", data, *words)
+    code, out, err = run("finetune", data, *words, "--exclude", listed)
     assert code == 0, err
+    assert "input exclude.txt" in facts_of(page_of(tmp_path / "b" / "report.html"))
     assert "RMSE after" in out.replace("\n", " ")
     assert "its base" in err, "the verdict of the certificate"
     assert page_of(tmp_path / "b" / "certificate_page.html")["title"] == "Certificate of fine-tuning"
-    listed = tmp_path / "exclude.txt"
-    listed.write_text("0\n")
     onward = ("train", data, "--start", trained["model"], "--epochs", "1", "--output", tmp_path / "c")
     assert run(*onward, "--exclude", listed)[0] == 0
     for words, refusal in ((("--recipe", recipe), "E-START-MODEL"), (("--recipe", tmp_path / "none.toml"), "E-RECIPE")):

@@ -35,7 +35,8 @@ Method = Annotated[
 ]
 Rank = Annotated[int | None, typer.Option(help="Directions in which lora lets each matrix turn.")]
 ReplayFile = Annotated[
-    Path | None, typer.Option("--replay", help="Structures to keep the base's predictions on; made here if not given.")
+    Path | None,
+    typer.Option("--replay", help="Structures to keep what the base says of; else those it remembers, or made ones."),
 ]
 ReplayShare = Annotated[float | None, typer.Option(help="Share of replay in an epoch; 0 for none.")]
 LearningRate = Annotated[float | None, typer.Option(help="Largest learning rate.")]
