@@ -107,14 +107,13 @@ def prepare(
     names     quantities to keep · elements: all that a correction is taught; those of the base when `None`
     Raises DataError where given structures are too few.
     """
-    remembered = base.remembered
-    if given is None and remembered is None:
+    if given is None and base.remembered is None:
         made = made_structures(base, records, plan.replay_frames, seed, elements)
         source, pool = "made: strained prototypes and substituted structures", as_records(made)
     else:
         # A correction that is not taught the other elements will not know them, and has nothing to forget of them.
         limit = set(elements) if elements is not None and plan.replay_share == 0 else None
-        offered = as_records(list(remembered)) if given is None else given
+        offered = list(given) if given is not None else as_records(list(base.remembered or ()))
         source = f"{'remembered' if given is None else 'given'}: {len(offered)} structures"
         pool = _usable(base, records, offered, limit)
         if len(pool) < _FEWEST:
