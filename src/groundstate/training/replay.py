@@ -107,22 +107,21 @@ def prepare(
     names     quantities to keep · elements: all that a correction is taught; those of the base when `None`
     Raises DataError where given structures are too few.
     """
-    if given is None and base.remembered is None:
-        made = made_structures(base, records, plan.replay_frames, seed, elements)
-        source, pool = "made: strained prototypes and substituted structures", as_records(made)
-    else:
-        # A correction that is not taught the other elements will not know them, and has nothing to forget of them.
-        limit = set(elements) if elements is not None and plan.replay_share == 0 else None
-        offered = list(given) if given is not None else as_records(list(base.remembered or ()))
-        source = f"{'remembered' if given is None else 'given'}: {len(offered)} structures"
-        pool = _usable(base, records, offered, limit)
-        if len(pool) < _FEWEST:
+    # A correction that is not taught the other elements will not know them, and has nothing to forget of them.
+    limit = set(elements) if elements is not None and plan.replay_share == 0 else None
+    offered = as_records(list(base.remembered or ())) if given is None else given
+    pool = _usable(base, records, offered, limit)
+    source = f"{'remembered' if given is None else 'given'}: {len(offered)} structures"
+    if len(pool) < _FEWEST:
+        if given is not None:
             raise DataError(
                 "E-REPLAY-EMPTY",
-                f"{len(pool)} of {len(offered)} structures can be replayed",
+                f"{len(pool)} of {len(given)} structures can be replayed",
                 why="the others are refused by the base, or are among those that are taught or validated on",
                 fix="give more structures of elements the base knows, or leave the file out",
             )
+        pool = as_records(made_structures(base, records, plan.replay_frames, seed, elements))
+        source = "made: strained prototypes and substituted structures"
     order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed)).tolist()[: plan.replay_frames]
     chosen = [pool[i] for i in order if "stress" not in names or bool(pool[i].system.pbc.any())]
     pairs = zip(known.pseudo_labelled(chosen, sorted({*names, "energy", "forces"})), chosen, strict=True)
