@@ -44,8 +44,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--overwrite", action="store_true")
     options = parser.parse_args()
+    files = _files(options.structures, options.labels, options.moments or options.labels)
+    shards: list[Shard] = []
     with ProcessPoolExecutor() as pool:
-        shards = list(pool.map(_shard, *_files(options.structures, options.labels, options.moments or options.labels)))
+        for shard in pool.map(_shard, *files):
+            shards.append(shard)
+            print(f"{len(shards)} of {len(files[0])} shards read", end="\r", flush=True)  # 4 ms for a corrected oxide
     believed, told = _believed(shards)
     print(json.dumps(told, indent=1))
     options.output.mkdir(parents=True, exist_ok=True)
