@@ -347,32 +347,8 @@ _GROUPS = (
     "Ti V Cr Mn Fe Co Ni Cu Zn", "Zr Nb Mo Tc Ru Rh Pd Ag Cd", "Hf Ta W Re Os Ir Pt Au Hg",
 )  # fmt: skip
 
-_NONMETALS = {
-    atomic_numbers[name]
-    for name in [
-        "H",
-        "He",
-        "B",
-        "C",
-        "N",
-        "O",
-        "F",
-        "Ne",
-        "Si",
-        "P",
-        "S",
-        "Cl",
-        "Ar",
-        "Ge",
-        "As",
-        "Se",
-        "Br",
-        "Kr",
-        "Te",
-        "I",
-        "Xe",
-    ]
-}
+_NONMETALS_NAMED = "H He B C N O F Ne Si P S Cl Ar Ge As Se Br Kr Te I Xe"
+_NONMETALS = {atomic_numbers[name] for name in _NONMETALS_NAMED.split()}
 _METALS = sorted(set(ELEMENTS) - _NONMETALS)
 
 
