@@ -18,6 +18,7 @@ def test_choices(n: int) -> None:
     steps, others = (c.epochs * ceil(n / c.batch_size) for c in (config, scratch))
     assert steps >= 1500
     assert steps / (1 - plan.replay_share) == pytest.approx(others, rel=0.05)
+    assert choose(n, continued=True, method="lora").train["learning_rate"] > config.learning_rate
     assert choose(n, continued=False).finetune == {"method": "full", "replay_share": 0.0}
 
 

@@ -83,8 +83,9 @@ def finetune(
     certify   leave certificate.json and certificate_page.html beside the weights
     """
     potential, records = load(base).potential, _records(train_source)
-    chosen = choose(len(records), continued=potential.describe()["kind"] in training.CONTINUED)
     plan, rest = _sorted(options)
+    ours = potential.describe()["kind"] in training.CONTINUED
+    chosen = choose(len(records), continued=ours, method=plan.get("method", "full"))
     result = training.finetune(
         potential,
         records,

@@ -133,7 +133,11 @@ class _Fit:
     overwrite: bool
 
     def tuned(self) -> TrainResult:
-        chosen = choose(len(self.taught), continued=self.base.describe()["kind"] in CONTINUED)
+        chosen = choose(
+            len(self.taught),
+            continued=self.base.describe()["kind"] in CONTINUED,
+            method=self.plan.get("method", "full"),
+        )
         plan = FinetuneConfig(**{**chosen.finetune, **self.plan})
         config = TrainConfig(**{**chosen.train, **self.options})
         sets = self.taught, self.choosing

@@ -29,7 +29,7 @@ class FinetuneConfig:
     rank: int = 4
     alpha: float = 4.0
     replay_share: float = 0.0
-    replay_frames: int = 250
+    replay_frames: int = 600
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -56,13 +56,14 @@ class Choice:
     train: Mapping[str, Any]
 
 
-def choose(n_frames: int, *, continued: bool) -> Choice:
+def choose(n_frames: int, *, continued: bool, method: str = "full") -> Choice:
     """Options for `n_frames` labelled structures; `continued`: a model of our own, else a correction is trained.
 
-    Measured on MgO (docs/finetuning.md), and within the range of what others found: a rate a quarter of that from
-    scratch, as published for MACE models (ELoRA: 0.005, averages over some hundred steps); all weights rather than
-    adapters, which forgot more at the same error; half replay. Steps rather than passes are kept: few structures need
-    as many as some more. The average of weights reaches over three epochs, at least a hundred steps.
+    Measured on MgO (docs/finetuning.md): all weights rather than adapters, which forgot more at the same error; half
+    replay; a rate a tenth of that from scratch, because one of a quarter forgot ten times as much. Adapters and heads
+    are small matrices, which go by Adam: a quarter for them, as published for MACE (ELoRA: 0.005, averages over some
+    hundred steps). Steps rather than passes are kept: few structures need as many as some more. The average of weights
+    reaches over three epochs, at least a hundred steps.
     """
     batch = _batch(n_frames)
     per_epoch = ceil(n_frames / batch)
@@ -70,7 +71,8 @@ def choose(n_frames: int, *, continued: bool) -> Choice:
     if not continued:
         return Choice({"method": "full", "replay_share": 0.0}, train)
     reach = 3 * per_epoch / (1 - REPLAY_SHARE)
-    train |= {"learning_rate": 0.005, "ema_decay": min(0.999, max(0.99, 1 - 1 / reach))}
+    rate = 0.002 if method == "full" else 0.005
+    train |= {"learning_rate": rate, "ema_decay": min(0.999, max(0.99, 1 - 1 / reach))}
     return Choice({"method": "full", "replay_share": REPLAY_SHARE}, train)
 
 
