@@ -29,6 +29,9 @@ from groundstate.training.run_folder import RunFolder
 from groundstate.training.state import State, reduce_gradients
 from groundstate.training.stopping import Interruption
 
+_SPACING_S = 3.0
+"""Between the checkpoints of evaluations: epochs of a few structures are shorter than the writing of a file."""
+
 
 class Loop:
     """One training run under way in one process."""
@@ -128,7 +131,8 @@ class Loop:
                 self._evaluate(epoch)
                 if self.fabric.is_global_zero:
                     report.evaluation(counters.history)
-                self._save()
+                if self.stopped or self._told_to_stop or self._unsaved_s >= min(_SPACING_S, self._save_every_s):
+                    self._save()
                 if self._told_to_stop and not self.stopped:
                     raise self._interrupted()
 
@@ -174,7 +178,7 @@ class Loop:
             if self._told_to_stop:
                 self._save()
                 raise self._interrupted()
-            if time.monotonic() - self.saved >= 60 * self.config.checkpoint_every_minutes:
+            if self._unsaved_s >= self._save_every_s:
                 self._save()
         raise AssertionError("an epoch without an end")
 
@@ -256,6 +260,14 @@ class Loop:
     def _out_of_time(self) -> bool:
         limit = self.config.time_limit_minutes
         return limit is not None and self.state.counters.elapsed_s >= 60 * limit
+
+    @property
+    def _unsaved_s(self) -> float:
+        return time.monotonic() - self.saved
+
+    @property
+    def _save_every_s(self) -> float:
+        return 60 * self.config.checkpoint_every_minutes
 
     def _save(self) -> None:
         self.saved = time.monotonic()
