@@ -8,7 +8,8 @@ The broad set has everything, much of it violently displaced and small; the gent
 their rest, and relatives of those with many elements; `relatives` is more of the latter; `many` is a small set for a
 dear teacher, mostly of many elements, and `prototypes` one against forgetting the elements. `table` is as wide as a
 cheap teacher can follow: any metal in the place of any other, rare ones as often as common ones, in small cells, and
-large ones that keep their anions.
+large ones that keep their anions. `ions` are packings of molecules and polyatomic ions with metals, thrown together:
+the crystals at hand have few of them.
 
 FOLDER is that of public crystal sets (`mp_20_biternary/val.csv.gz`, `mpts_52/val.csv.gz`, and the JARVIS copies of
 Perov-5 and Carbon-24). Only validation and training parts are read; test parts stay unseen, and so does every material
@@ -29,7 +30,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -38,27 +39,17 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from ase.formula import Formula
+from crystal import ELEMENTS, NONMETALS, Crystal
+from packings import packings
 
-ELEMENTS = tuple(z for z in range(1, 95) if z not in (84, 85, 86, 87, 88))
-"""Those of the Materials Project: H … Pu without Po, At, Rn, Fr, Ra."""
-LARGEST = {"broad": 40, "gentle": 52, "relatives": 52, "many": 52, "prototypes": 0, "table": 40}
+LARGEST = {"broad": 40, "gentle": 52, "relatives": 52, "many": 52, "prototypes": 0, "table": 40, "ions": 0}
 """Atoms of a cell."""
 MANY_ELEMENTS = 3
-SHARD = {"broad": 4000, "gentle": 4000, "relatives": 4000, "many": 250, "prototypes": 1000, "table": 2000}
+SHARD = {"broad": 4000, "gentle": 4000, "relatives": 4000, "many": 250, "prototypes": 1000, "table": 2000, "ions": 1000}
 """Structures of a file: what a kill may cost."""
 HELD_OUT = 0.03
 CLOSEST = 0.55
 """Of the sum of covalent radii: structures with a shorter distance are left out; the repulsive core is a term."""
-
-
-@dataclass(frozen=True)
-class Crystal:
-    """One structure with periods in all directions."""
-
-    numbers: np.ndarray
-    fractional: np.ndarray
-    cell: np.ndarray
-    origin: str
 
 
 Job = tuple[Crystal, str]
@@ -77,8 +68,9 @@ def main() -> None:
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     excluded = {name for file in options.without for name in re.findall(r"\bmp-\d+|\bmvc-\d+", file.read_text())}
-    known = [c for c in _materials_project(options.crystals) if c.origin not in excluded]
-    known = [c for c in known if len(c.numbers) <= LARGEST[options.set]]
+    largest = LARGEST[options.set]
+    known = [c for c in _materials_project(options.crystals) if c.origin not in excluded] if largest else []
+    known = [c for c in known if len(c.numbers) <= largest]
     random = np.random.default_rng(options.seed)
     jobs = {
         "broad": lambda: _broad(random, known, options.crystals),
@@ -87,6 +79,7 @@ def main() -> None:
         "many": lambda: _many(known),
         "prototypes": lambda: _prototypes(random, options.crystals, 3000, 1000, 500),
         "table": lambda: _table(random, known),
+        "ions": lambda: [(c, "eased") for c in packings(random, 12000)],
     }[options.set]()
     stream = _kept(_mixed(random, jobs, options.scale, options.seed))
     size = SHARD[options.set]
@@ -300,7 +293,7 @@ def _metals_exchanged(random: np.random.Generator, crystal: Crystal) -> Crystal:
     """Metals replaced by their relatives, anions left as they are."""
     present = np.unique(crystal.numbers)
     return _with_elements(
-        crystal, {int(z): int(random.choice(_relatives(int(z)))) for z in present if int(z) not in _NONMETALS}
+        crystal, {int(z): int(random.choice(_relatives(int(z)))) for z in present if int(z) not in NONMETALS}
     )
 
 
@@ -310,7 +303,7 @@ def _recast(random: np.random.Generator, crystal: Crystal) -> Crystal:
     every = random.random() < 0.5
     chosen = {}
     for z in present:
-        choice = _relatives(z) if z in _NONMETALS else _METALS
+        choice = _relatives(z) if z in NONMETALS else _METALS
         if every or random.random() < 0.5:
             chosen[z] = int(random.choice(choice))
     return _with_elements(crystal, chosen)
@@ -347,9 +340,7 @@ _GROUPS = (
     "Ti V Cr Mn Fe Co Ni Cu Zn", "Zr Nb Mo Tc Ru Rh Pd Ag Cd", "Hf Ta W Re Os Ir Pt Au Hg",
 )  # fmt: skip
 
-_NONMETALS_NAMED = "H He B C N O F Ne Si P S Cl Ar Ge As Se Br Kr Te I Xe"
-_NONMETALS = {atomic_numbers[name] for name in _NONMETALS_NAMED.split()}
-_METALS = sorted(set(ELEMENTS) - _NONMETALS)
+_METALS = sorted(set(ELEMENTS) - NONMETALS)
 
 
 def _relatives(z: int) -> list[int]:

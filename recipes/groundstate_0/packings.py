@@ -1,0 +1,107 @@
+"""Molecules and polyatomic ions thrown into a cell with a few metal atoms, none nearer than they touch.
+
+Nothing is neutral on purpose and nothing is at rest: what holds such crystals together inside their units is what a
+model must learn first, and a descent brings the units together.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from ase import Atoms
+from ase.build import molecule
+from ase.data import atomic_numbers, covalent_radii
+from crystal import ELEMENTS, NONMETALS, Crystal
+
+MOLECULES = (
+    "H2O NH3 CO CO2 CH4 CH3OH HCN C2H2 C2H4 C2H6 C6H6 HCOOH H2CO N2H4 SO2 PH3 SiH4 N2 O2 OCS CS2 CH3Cl CF4 NF3 PF3 "
+    "SiF4 SiCl4 BF3 BCl3 CH3CN C5H5N C4H4O CH3CHO CH3COOH H2O2 HF HCl"
+)
+"""Names of `ase.build.molecule`."""
+
+IONS = {
+    "trigonal": "N-O:1.25 C-O:1.29 B-O:1.38",
+    "tetrahedral": "N-H:1.03 B-H:1.24 Al-H:1.60 B-F:1.40 P-O:1.54 S-O:1.49 Cl-O:1.46 Si-O:1.63 As-O:1.69 Se-O:1.64 "
+    "P-S:2.05 Ge-O:1.75 V-O:1.72 Cr-O:1.65 Mn-O:1.63 Mo-O:1.77 W-O:1.78 Re-O:1.73 Tc-O:1.72 Os-O:1.72 Ge-S:2.21",
+    "octahedral": "P-F:1.60 Si-F:1.69 As-F:1.72 Sb-F:1.88 Te-O:1.92 I-O:1.89 Ti-F:1.86 W-O:1.92 Nb-O:1.98 "
+    "Mo-O:1.95 Cr-C:1.91",
+    "pyramidal": "S-O:1.52 Se-O:1.70 Cl-O:1.48 Br-O:1.65 I-O:1.81 Te-O:1.88 P-H:1.42",
+    "bent": "N-O:1.25 Cl-O:1.57 N-H:1.03",
+    "linear": "N-N:1.18 Hg-Cl:2.30 Au-C:2.00",
+    "single": "C-N:1.16 O-H:0.97 O-O:1.49 S-S:2.08 N-O:1.15 C-C:1.21 S-H:1.34",
+}
+"""Shape → centre-ligand:length in Å."""
+_T = 1 / np.sqrt(3)
+DIRECTIONS = {
+    "trigonal": [[1, 0, 0], [-0.5, 0.866, 0], [-0.5, -0.866, 0]],
+    "tetrahedral": [[_T, _T, _T], [_T, -_T, -_T], [-_T, _T, -_T], [-_T, -_T, _T]],
+    "octahedral": [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]],
+    "pyramidal": [[0.93, 0, 0.37], [-0.465, 0.805, 0.37], [-0.465, -0.805, 0.37]],
+    "bent": [[0.84, 0.54, 0], [-0.84, 0.54, 0]],
+    "linear": [[1, 0, 0], [-1, 0, 0]],
+    "single": [[1, 0, 0]],
+}
+MOST_ATOMS, MOST_UNITS, MOST_METALS = 40, 4, 4
+TOUCHING = (1.05, 1.3)
+"""Least distance of atoms of different units, in sums of covalent radii, drawn for each crystal."""
+_TRIES = 60
+_SHIFTS = np.array(list(np.ndindex(3, 3, 3))) - 1
+
+
+def packings(random: np.random.Generator, count: int) -> Iterator[Crystal]:
+    """So many crystals of up to forty atoms."""
+    units = [molecule(name) for name in MOLECULES.split()]
+    for shape, listed in IONS.items():
+        for entry in listed.split():
+            names, length = entry.split(":")
+            centre, ligand = names.split("-")
+            sites = np.vstack([[0, 0, 0], float(length) * np.array(DIRECTIONS[shape])])
+            units.append(Atoms([centre] + [ligand] * (len(sites) - 1), sites))
+    metals = sorted(set(ELEMENTS) - NONMETALS) + [
+        atomic_numbers[name] for name in ("H", "F", "Cl", "Br", "I", "O", "S")
+    ]
+    for index in range(count):
+        while True:
+            kinds = random.choice(len(units), size=random.integers(1, 3))
+            chosen = [units[k] for k in random.choice(kinds, size=random.integers(1, MOST_UNITS + 1))]
+            ions = random.choice(random.choice(metals, size=2), size=random.integers(0, MOST_METALS + 1))
+            parts = chosen + [Atoms(numbers=[z]) for z in ions]
+            if 3 <= sum(len(part) for part in parts) <= MOST_ATOMS:
+                break
+        yield _packed(random, parts, f"packing/{index}")
+
+
+def _packed(random: np.random.Generator, parts: list[Atoms], origin: str) -> Crystal:
+    """The parts turned and placed at random in a cell that grows until they fit."""
+    numbers = np.concatenate([part.numbers for part in parts])
+    radii, touching = covalent_radii[numbers], random.uniform(*TOUCHING)
+    volume = float((4.2 * (radii + 0.45) ** 3).sum()) * random.uniform(0.8, 1.2)
+    shape = np.eye(3) + random.uniform(-0.25, 0.25, (3, 3))
+    shape /= abs(np.linalg.det(shape)) ** (1 / 3)
+    while True:
+        cell = shape * volume ** (1 / 3)
+        placed = _placed(random, parts, radii, cell, touching)
+        if placed is not None:
+            return Crystal(numbers, placed @ np.linalg.inv(cell), cell, origin)
+        volume *= 1.1
+
+
+def _placed(
+    random: np.random.Generator, parts: list[Atoms], radii: np.ndarray, cell: np.ndarray, touching: float
+) -> np.ndarray | None:
+    shifts = _SHIFTS @ cell
+    done = np.zeros((0, 3))
+    for part in parts:
+        first = len(done)
+        mine = radii[first : first + len(part)]
+        for _ in range(_TRIES):
+            turn, _r = np.linalg.qr(random.standard_normal((3, 3)))
+            sites = (part.positions - part.positions.mean(0)) @ turn + random.random(3) @ cell
+            others = np.vstack([done, sites])
+            between = np.linalg.norm(sites[:, None, None] - others[None, :, None] - shifts, axis=-1)
+            between[:, first:, 13] = np.inf  # itself, where it is
+            if (between.min(-1) > touching * (mine[:, None] + radii[None, : len(others)])).all():
+                done = others
+                break
+        else:
+            return None
+    return done
