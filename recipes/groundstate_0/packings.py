@@ -82,7 +82,7 @@ def _packed(random: np.random.Generator, parts: list[Atoms], origin: str) -> Cry
         placed = _placed(random, parts, radii, cell, touching)
         if placed is not None:
             return Crystal(numbers, placed @ np.linalg.inv(cell), cell, origin)
-        volume *= 1.1
+        volume *= 1.15
 
 
 def _placed(

@@ -37,12 +37,15 @@ def test_a_grown_model_gives_what_it_gave() -> None:
 
 def test_training_goes_on_where_it_was(tmp_path: Path) -> None:
     train, valid = with_moments(copper(8, seed=1)), with_moments(copper(3, seed=2))
-    first = train_from_scratch(train, valid, SMALL, CONFIG, tmp_path / "first")
+    first = train_from_scratch(train, valid, SMALL, replace(CONFIG, remember=2), tmp_path / "first")
     weights = {"energy": 1.0, "forces": 1.0, "magnetic_moments": 1.0}
     further = replace(CONFIG, weights=weights)
     second = train_further(first.potential, train, valid, further, tmp_path / "second")
     assert second.before["forces"].rmse == pytest.approx(first.after["forces"].rmse, rel=1e-6)
     assert second.after["forces"].rmse < first.after["forces"].rmse
+    remembered = checkpoint.load(second.path).remembered
+    assert remembered is not None
+    assert remembered.n_systems == 2
     assert second.after["magnetic_moments"].mae < 0.8 * second.before["magnetic_moments"].mae
     notes = checkpoint.inspect(second.path)["notes"]["training"]
     assert notes["start"] == first.potential.fingerprint()

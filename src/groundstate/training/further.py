@@ -27,7 +27,8 @@ def train_further(
 
     This is the next stage of a long training, not fine-tuning: nothing of the old is kept on purpose, reference
     energies stay where they are, and there may be any number of frames. A quantity with a weight that `start` does not
-    give becomes a head of it, if it is one a MACE can have.
+    give becomes a head of it, if it is one a MACE can have. What `start` remembers is kept unless `config.remember`
+    asks for structures of this stage.
     Raises OptionError where `start` is not a MACE of ours. Checked: tests/training/test_further.py
     """
     if not isinstance(start, Model) or start.describe()["kind"] != "mace":
@@ -39,8 +40,10 @@ def train_further(
         )
     wanted = sorted(name for name, weight in config.weights.items() if weight > 0)
     missing = [name for name in wanted if name not in DIFFERENTIATED | start.provides]
+    potential = grown(start, missing, seed=config.seed).requires_grad_(True)
+    potential.remembered = start.remembered
     return train(
-        grown(start, missing, seed=config.seed).requires_grad_(True),
+        potential,
         train_records,
         valid_records,
         config,
