@@ -1,4 +1,4 @@
-"""Molecules and polyatomic ions thrown into a cell with a few metal atoms, none nearer than they touch.
+"""Molecules and polyatomic ions thrown into a cell with a few atoms, mostly metals, none nearer than they touch.
 
 Nothing is neutral on purpose and nothing is at rest: what holds such crystals together inside their units is what a
 model must learn first, and a descent brings the units together.
@@ -40,7 +40,7 @@ DIRECTIONS = {
     "linear": [[1, 0, 0], [-1, 0, 0]],
     "single": [[1, 0, 0]],
 }
-MOST_ATOMS, MOST_UNITS, MOST_METALS = 40, 4, 4
+MOST_ATOMS, MOST_UNITS, MOST_SINGLE = 40, 4, 4
 TOUCHING = (1.05, 1.3)
 """Least distance of atoms of different units, in sums of covalent radii, drawn for each crystal."""
 _TRIES = 60
@@ -56,15 +56,13 @@ def packings(random: np.random.Generator, count: int) -> Iterator[Crystal]:
             centre, ligand = names.split("-")
             sites = np.vstack([[0, 0, 0], float(length) * np.array(DIRECTIONS[shape])])
             units.append(Atoms([centre] + [ligand] * (len(sites) - 1), sites))
-    metals = sorted(set(ELEMENTS) - NONMETALS) + [
-        atomic_numbers[name] for name in ("H", "F", "Cl", "Br", "I", "O", "S")
-    ]
+    atoms = sorted(set(ELEMENTS) - NONMETALS) + [atomic_numbers[name] for name in ("H", "F", "Cl", "Br", "I", "O", "S")]
     for index in range(count):
         while True:
             kinds = random.choice(len(units), size=random.integers(1, 3))
             chosen = [units[k] for k in random.choice(kinds, size=random.integers(1, MOST_UNITS + 1))]
-            ions = random.choice(random.choice(metals, size=2), size=random.integers(0, MOST_METALS + 1))
-            parts = chosen + [Atoms(numbers=[z]) for z in ions]
+            single = random.choice(random.choice(atoms, size=2), size=random.integers(0, MOST_SINGLE + 1))
+            parts = chosen + [Atoms(numbers=[z]) for z in single]
             if 3 <= sum(len(part) for part in parts) <= MOST_ATOMS:
                 break
         yield _packed(random, parts, f"packing/{index}")

@@ -2,8 +2,7 @@
 
 The document holds the schema version, the description a builder makes the potential from, its fingerprint, and notes
 (training data hashes, recipe, licence, errors). Structures that the model remembers lie beside its weights, in single
-precision. The fingerprint is computed again on loading, so a damaged or edited
-file cannot pass as the model it names.
+precision. The fingerprint is computed again on loading, so a damaged or edited file cannot pass as the model it names.
 """
 
 import json

@@ -55,6 +55,8 @@ def train(
     """
     aim = aim or FitLabels(config.weights, loss=config.loss, huber_delta=config.huber_delta)
     refuse_contradictions(potential, train_records, valid_records, aim, config)
+    # Before anything is learned: structures that do not go together are refused now, not after hours.
+    remembered = _some(train_records, config.remember, config.seed) if config.remember else None
     fabric, folder = start_fabric(config), RunFolder(output_dir)
     identity = {
         "config": config.as_dict(),
@@ -77,8 +79,8 @@ def train(
         result = _result(loop, assemble or (lambda trained: trained), draw=fabric.is_global_zero and not written)
         if fabric.is_global_zero and not written:
             theories = [theory.as_dict() for theory in theories_of(train_records).values()]
-            if config.remember:
-                result.potential.remembered = _some(train_records, config.remember, config.seed)
+            if remembered is not None:
+                result.potential.remembered = remembered
             story = {**identity, **(notes or {}), "theories": theories, "result": result.as_dict()}
             story["versions"] = {name: version(name) for name in ("groundstate", "torch", "lightning-fabric")}
             save(result.potential, folder.model, notes={"training": story})
