@@ -29,7 +29,7 @@ class FinetuneConfig:
     rank: int = 4
     alpha: float = 4.0
     replay_share: float = 0.0
-    replay_frames: int = 600
+    replay_frames: int = 250
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

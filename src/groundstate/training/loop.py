@@ -131,7 +131,9 @@ class Loop:
                 self._evaluate(epoch)
                 if self.fabric.is_global_zero:
                     report.evaluation(counters.history)
-                if self.stopped or self._told_to_stop or self._unsaved_s >= min(_SPACING_S, self._save_every_s):
+                first = len(counters.history) == 1  # whatever comes, something is kept
+                due = self._unsaved_s >= min(_SPACING_S, self._save_every_s)
+                if first or due or self.stopped or self._told_to_stop:
                     self._save()
                 if self._told_to_stop and not self.stopped:
                     raise self._interrupted()
