@@ -107,14 +107,8 @@ class TrainConfig:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("huber_delta", "learning_rate", "largest_offset"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
-        at_least_nothing = (
-            "weight_decay",
-            "warmup_epochs",
-            "checkpoint_every_minutes",
-            "workers",
-            "neighbour_cache_MB",
-        )
-        for name in (*at_least_nothing, "remember"):
+        pace = ("weight_decay", "warmup_epochs", "checkpoint_every_minutes")
+        for name in (*pace, "workers", "neighbour_cache_MB", "remember"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("final_learning_rate_fraction", "plateau_factor"):
             _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")

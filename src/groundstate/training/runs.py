@@ -77,10 +77,10 @@ def train(
             with Report(folder, epochs=config.epochs, start=start, progress=shown, tensorboard=logged) as report:
                 loop.fit(report)
         result = _result(loop, assemble or (lambda trained: trained), draw=fabric.is_global_zero and not written)
+        if remembered is not None:
+            result.potential.remembered = remembered
         if fabric.is_global_zero and not written:
             theories = [theory.as_dict() for theory in theories_of(train_records).values()]
-            if remembered is not None:
-                result.potential.remembered = remembered
             story = {**identity, **(notes or {}), "theories": theories, "result": result.as_dict()}
             story["versions"] = {name: version(name) for name in ("groundstate", "torch", "lightning-fabric")}
             save(result.potential, folder.model, notes={"training": story})
