@@ -4,13 +4,14 @@ Nothing is neutral on purpose and nothing is at rest: what holds such crystals t
 model must learn first, and a descent brings the units together.
 """
 
-from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 from ase import Atoms
 from ase.build import molecule
 from ase.data import atomic_numbers, covalent_radii
 from crystal import ELEMENTS, NONMETALS, Crystal
+from scipy.spatial.transform import Rotation
 
 MOLECULES = (
     "H2O NH3 CO CO2 CH4 CH3OH HCN C2H2 C2H4 C2H6 C6H6 HCOOH H2CO N2H4 SO2 PH3 SiH4 N2 O2 OCS CS2 CH3Cl CF4 NF3 PF3 "
@@ -40,15 +41,30 @@ DIRECTIONS = {
     "linear": [[1, 0, 0], [-1, 0, 0]],
     "single": [[1, 0, 0]],
 }
-MOST_ATOMS, MOST_UNITS, MOST_SINGLE = 40, 4, 4
+SINGLE = "H F Cl Br I O S"
+"""Nonmetals that come as atoms too, as every metal does."""
+MOST_ATOMS, MOST_UNITS, MOST_SINGLE = 72, 8, 8
 TOUCHING = (1.05, 1.3)
 """Least distance of atoms of different units, in sums of covalent radii, drawn for each crystal."""
-_TRIES = 60
-_SHIFTS = np.array(list(np.ndindex(3, 3, 3))) - 1
+_ATTEMPTS, _NARROWER = 800, 0.15
+_HALF_SHIFTS = (np.array(list(np.ndindex(3, 3, 3))) - 1)[13:]
+"""Of the cell; the others are these, seen from the other atom."""
 
 
-def packings(random: np.random.Generator, count: int) -> Iterator[Crystal]:
-    """So many crystals of up to forty atoms."""
+def packing(random: np.random.Generator) -> Crystal:
+    """A crystal of one to eight units of one or two kinds and up to eight atoms of one or two elements."""
+    units, atoms = _units(), sorted(set(ELEMENTS) - NONMETALS) + [atomic_numbers[name] for name in SINGLE.split()]
+    while True:
+        kinds = random.choice(len(units), size=random.integers(1, 3))
+        chosen = [units[k] for k in random.choice(kinds, size=random.integers(1, MOST_UNITS + 1))]
+        single = random.choice(random.choice(atoms, size=2), size=random.integers(0, MOST_SINGLE + 1))
+        parts = chosen + [Atoms(numbers=[z]) for z in single]
+        if 3 <= sum(len(part) for part in parts) <= MOST_ATOMS:
+            return _packed(random, parts)
+
+
+@cache
+def _units() -> list[Atoms]:
     units = [molecule(name) for name in MOLECULES.split()]
     for shape, listed in IONS.items():
         for entry in listed.split():
@@ -56,50 +72,56 @@ def packings(random: np.random.Generator, count: int) -> Iterator[Crystal]:
             centre, ligand = names.split("-")
             sites = np.vstack([[0, 0, 0], float(length) * np.array(DIRECTIONS[shape])])
             units.append(Atoms([centre] + [ligand] * (len(sites) - 1), sites))
-    atoms = sorted(set(ELEMENTS) - NONMETALS) + [atomic_numbers[name] for name in ("H", "F", "Cl", "Br", "I", "O", "S")]
-    for index in range(count):
-        while True:
-            kinds = random.choice(len(units), size=random.integers(1, 3))
-            chosen = [units[k] for k in random.choice(kinds, size=random.integers(1, MOST_UNITS + 1))]
-            single = random.choice(random.choice(atoms, size=2), size=random.integers(0, MOST_SINGLE + 1))
-            parts = chosen + [Atoms(numbers=[z]) for z in single]
-            if 3 <= sum(len(part) for part in parts) <= MOST_ATOMS:
-                break
-        yield _packed(random, parts, f"packing/{index}")
+    return units
 
 
-def _packed(random: np.random.Generator, parts: list[Atoms], origin: str) -> Crystal:
-    """The parts turned and placed at random in a cell that grows until they fit."""
+def _packed(random: np.random.Generator, parts: list[Atoms]) -> Crystal:
+    """The parts turned and placed at random in a wide cell, which then narrows as long as they give way."""
     numbers = np.concatenate([part.numbers for part in parts])
-    radii, touching = covalent_radii[numbers], random.uniform(*TOUCHING)
-    volume = float((4.2 * (radii + 0.45) ** 3).sum()) * random.uniform(0.8, 1.2)
-    shape = np.eye(3) + random.uniform(-0.25, 0.25, (3, 3))
-    shape /= abs(np.linalg.det(shape)) ** (1 / 3)
-    while True:
-        cell = shape * volume ** (1 / 3)
-        placed = _placed(random, parts, radii, cell, touching)
-        if placed is not None:
-            return Crystal(numbers, placed @ np.linalg.inv(cell), cell, origin)
-        volume *= 1.15
-
-
-def _placed(
-    random: np.random.Generator, parts: list[Atoms], radii: np.ndarray, cell: np.ndarray, touching: float
-) -> np.ndarray | None:
-    shifts = _SHIFTS @ cell
-    done = np.zeros((0, 3))
-    for part in parts:
-        first = len(done)
-        mine = radii[first : first + len(part)]
-        for _ in range(_TRIES):
-            turn, _r = np.linalg.qr(random.standard_normal((3, 3)))
-            sites = (part.positions - part.positions.mean(0)) @ turn + random.random(3) @ cell
-            others = np.vstack([done, sites])
-            between = np.linalg.norm(sites[:, None, None] - others[None, :, None] - shifts, axis=-1)
-            between[:, first:, 13] = np.inf  # itself, where it is
-            if (between.min(-1) > touching * (mine[:, None] + radii[None, : len(others)])).all():
-                done = others
-                break
+    owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    radii = covalent_radii[numbers]
+    least = random.uniform(*TOUCHING) * (radii[:, None] + radii)
+    cell = np.eye(3) + random.uniform(-0.25, 0.25, (3, 3))
+    cell *= (float((4.2 * (radii + 0.45) ** 3).sum()) / abs(np.linalg.det(cell))) ** (1 / 3)
+    units = [part.positions - part.positions.mean(0) for part in parts]
+    places, apart = random.random((len(parts), 3)), False
+    while not apart:
+        cell = cell * 1.03
+        units, places = [unit @ _turn(random) for unit in units], random.random((len(parts), 3))
+        apart = _apart(_sites(units, places, cell, owner), cell, owner, least)
+    for attempt in range(_ATTEMPTS):
+        turned, moved, narrower = list(units), places.copy(), cell
+        if attempt % 2:
+            narrower = cell * (1 - _NARROWER * random.random((3, 1)) ** 3)
         else:
-            return None
-    return done
+            unit = random.integers(len(parts))
+            turned[unit] = units[unit] @ _turn(random, most=1.0)
+            moved[unit] += random.normal(0, 0.1, 3)
+        if _apart(_sites(turned, moved, narrower, owner), narrower, owner, least):
+            units, places, cell = turned, moved, narrower
+    return Crystal(numbers, _sites(units, places, cell, owner) @ np.linalg.inv(cell), cell, "packing")
+
+
+def _turn(random: np.random.Generator, most: float = np.pi) -> np.ndarray:
+    """About an axis at random, by an angle at random."""
+    return Rotation.from_rotvec(random.uniform(0, most) * _direction(random)).as_matrix()
+
+
+def _direction(random: np.random.Generator) -> np.ndarray:
+    way = random.standard_normal(3)
+    return way / np.linalg.norm(way)
+
+
+def _sites(units: list[np.ndarray], places: np.ndarray, cell: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    return np.concatenate(units) + (places @ cell)[owner]
+
+
+def _apart(sites: np.ndarray, cell: np.ndarray, owner: np.ndarray, least: np.ndarray) -> bool:
+    """Whether no atom is nearer than `least` [atom, atom] to one of another unit, or to an image of its own."""
+    apart = sites[:, None] - sites
+    same = owner[:, None] == owner
+    for shift in _HALF_SHIFTS @ cell:
+        far = np.einsum("ijx,ijx->ij", apart + shift, apart + shift) > least**2
+        if not (far | same if not shift.any() else far).all():
+            return False
+    return True

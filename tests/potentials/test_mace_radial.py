@@ -99,10 +99,10 @@ def test_a_weight_is_the_fade_times_a_function_of_one_coordinate(kind: str, at: 
     r = torch.linspace(0.3, 6.0, 50, dtype=torch.float64)
     for pair in range(9):
         pairs = torch.full((50,), pair)
-        x, s = functions.transform(r, pairs)
-        table = functions.get_buffer("table_of_pair")[pairs]
+        x, table, faded = functions.place(r, pairs)
+        assert faded is not None
         whole = network(*functions(r, pairs))
-        torch.testing.assert_close(whole, network(*functions.basis(x, table)) * fade(s)[None, :, None])
+        torch.testing.assert_close(whole, network(*functions.basis(x, table)) * faded[None, :, None])
         assert (whole[:, r >= 5.0] == 0).all()
         mirrored = torch.full((50,), 3 * (pair % 3) + pair // 3)
         torch.testing.assert_close(whole, network(*functions(r, mirrored)))

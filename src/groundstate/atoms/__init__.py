@@ -12,7 +12,7 @@ from groundstate.atoms.errors import (
     nearest,
 )
 from groundstate.atoms.geometry import Edges, Geometry
-from groundstate.atoms.neighbours import Graph, count_edges, find_neighbours, join_graphs
+from groundstate.atoms.neighbours import Graph, count_edges, find_neighbours, join_graphs, pair_distances
 from groundstate.atoms.quantities import Quantity, quantities, quantity
 from groundstate.atoms.system import System
 from groundstate.atoms.theory import LevelOfTheory
@@ -43,6 +43,7 @@ __all__ = [
     "join_graphs",
     "judge",
     "nearest",
+    "pair_distances",
     "quantities",
     "quantity",
 ]

@@ -96,6 +96,13 @@ def count_edges(single: System, cutoff: float) -> int:
     return 2 * len(_METHODS["cell_list"](*_near_origin(single)[:3], cutoff)[0])
 
 
+def pair_distances(single: System, cutoff: float) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Each unordered pair of one structure closer than `cutoff` (Å) once: atom, atom and distance, and no graph."""
+    positions, cell, periodic, _ = _near_origin(single)
+    first, second, shifts = _METHODS["cell_list"](positions, cell, periodic, cutoff)
+    return first, second, np.linalg.norm(positions[second] - positions[first] + shifts @ cell, axis=1)
+
+
 def _few_candidates(system: System, cutoff: float, method: Method) -> Candidates | None:
     if not (method == "all_pairs" or (method == "automatic" and system.device.type == "cuda")):
         return None

@@ -18,6 +18,7 @@ from groundstate.training.config import TrainConfig
 from groundstate.training.error_table import ErrorTable, panels_of, table_of
 from groundstate.training.identity import data_hash, theories_of
 from groundstate.training.loop import Loop
+from groundstate.training.nearest import take_nearest
 from groundstate.training.parallel import start_fabric
 from groundstate.training.pictures import parity
 from groundstate.training.preflight import refuse_contradictions
@@ -65,6 +66,7 @@ def train(
         "potential": potential.fingerprint(),
     }
     with SharedFate(fabric), _claimed(fabric, folder, identity, overwrite):
+        take_nearest(potential, train_records, progress=progress and fabric.is_global_zero)
         loop = Loop(fabric, potential, aim, config, folder, train_records, valid_records)
         loop.resume()
         written = folder.read_json("result.json") is not None

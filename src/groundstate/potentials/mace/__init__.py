@@ -5,7 +5,9 @@ from groundstate.potentials.mace.config import SIZES, MACEConfig
 from groundstate.potentials.mace.heads import EnergyHead, ScalarHead
 from groundstate.potentials.mace.message import Message
 from groundstate.potentials.mace.radial import (
+    TRUSTED,
     DistanceTransform,
+    Hold,
     RadialFunctions,
     RadialNetwork,
     bessel_basis,
@@ -16,8 +18,10 @@ from groundstate.potentials.mace.trunk import Layer, MACETrunk
 
 __all__ = [
     "SIZES",
+    "TRUSTED",
     "DistanceTransform",
     "EnergyHead",
+    "Hold",
     "Layer",
     "MACEConfig",
     "MACETrunk",

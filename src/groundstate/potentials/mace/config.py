@@ -35,6 +35,8 @@ class MACEConfig:
                         is evaluated for every pair, in plain torch only
     radial_smoothness   continuous derivatives of a tabulated function: 1 or 2
     fade_at_contact     neighbours fade out well inside a bond, where the screened nuclear repulsion takes over
+    hold_at_nearest     nearer than the training data ever had a pair of elements, it is felt as if it were not, and
+                        repulsion alone pushes, see `radial.Hold`
     residual            features are carried on through a matrix of the element, except into the first layer
     residual_first      into the first layer too: an atom without neighbours then has features of its element
     average_neighbours  of the training data: sums over neighbours are divided by it
@@ -63,6 +65,7 @@ class MACEConfig:
     radial_knots: int = 256
     radial_smoothness: int = 1
     fade_at_contact: bool = True
+    hold_at_nearest: bool = True
     residual: bool = True
     residual_first: bool = False
     average_neighbours: float = 16.0
@@ -95,7 +98,7 @@ class MACEConfig:
             object.__setattr__(self, name, float(value))
         widths = self.radial_widths
         self._require("radial_widths", bool(widths) and all(_is_integer(w) and w >= 1 for w in widths), "integers ≥ 1")
-        for name in ("fade_at_contact", "residual", "residual_first"):
+        for name in ("fade_at_contact", "hold_at_nearest", "residual", "residual_first"):
             self._require(name, isinstance(getattr(self, name), bool), "true or false")
         self._require("residual_first", self.residual or not self.residual_first, "false where residual is")
         for name, kind in (
@@ -160,6 +163,7 @@ _YOUNGER: dict[str, Any] = {
     "envelope_at": "weights",
     "radial_knots": 0,
     "radial_smoothness": 1,
+    "hold_at_nearest": False,
     "residual_first": False,
     "experts": 0,
 }

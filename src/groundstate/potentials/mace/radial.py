@@ -19,6 +19,10 @@ SILU_SCALE = 1.0 / math.sqrt(0.3557755)
 FADE_FROM, FADE_TO = 0.75, 0.5
 """Fractions of the sum of covalent radii between which a neighbour fades out towards contact: below half of it only the
 nuclear repulsion is left whatever the weights, above three quarters lie the bonds of nearly everything."""
+TRUSTED = 0.9
+"""Of the nearest distance in the training data: `Hold` begins there, since a network goes a little further."""
+CLOSING = 0.15
+"""Of the distance where `Hold` begins: the range in which it closes."""
 AGNESI = (0.9183, 4.5791, 1.0805)
 """q, p and a of `agnesi`."""
 SOFT = 4.0
@@ -78,6 +82,46 @@ def fade(s: Float[Tensor, " slot"]) -> Float[Tensor, " slot"]:
     return t * t * t * (10.0 + t * (6.0 * t - 15.0))
 
 
+class Hold(nn.Module):
+    """The distance at which a neighbour is felt: its own, but hardly less than the training data know.
+
+    With h the distance where holding begins, w = CLOSING and u = (r/h − 1 + w)/w,
+
+        r for u ≥ 1,   h [1 − w/2 + w (u³ − u⁴/2)] for 0 < u < 1,   h [1 − w/2] for u ≤ 0,
+
+    twice continuously differentiable and never falling. h is TRUSTED · the nearest distance of the pair of elements in
+    the training data, but at least FADE_FROM and at most 1 times the sum of covalent radii, where the screened nuclear
+    repulsion begins; a pair that the data have nowhere is held from that sum on. So what a network has learned about a
+    pair ends where its data end, flat, and a term that repels whatever the weights goes on alone: energies of atoms
+    pushed together would otherwise be extrapolations. Structures of the training data are not affected.
+    Checked: tests/potentials/test_mace_hold.py
+    """
+
+    def __init__(self, elements: Sequence[int], sums: Float[Tensor, " pair"], dtype: torch.dtype) -> None:
+        super().__init__()
+        self._elements, self._sums = list(elements), Constant(sums.numpy())
+        self.register_buffer("nearest", torch.zeros_like(sums, dtype=dtype))  # Å; 0: not told yet
+
+    @torch.no_grad()
+    def know(self, nearest: Float[Tensor, "number number"]) -> None:
+        """Of each two elements, by atomic number, the distance in Å that is taught; the nearer of this and before."""
+        before, told = self.get_buffer("nearest"), nearest[self._elements][:, self._elements].reshape(-1)
+        before.copy_(torch.where(before > 0, torch.minimum(before, told.to(before)), told.to(before)))
+
+    def begins(self) -> Float[Tensor, " pair"]:
+        """h in Å of every pair, class_i · classes + class_j."""
+        nearest: Tensor = self.get_buffer("nearest")
+        sums = self._sums.like(nearest)
+        return (TRUSTED * nearest).clamp(FADE_FROM * sums, sums)
+
+    def forward(self, distances: Float[Tensor, " slot"], pairs: Int[Tensor, " slot"]) -> Float[Tensor, " slot"]:
+        """Felt distances in Å."""
+        begins = self.begins().to(distances.dtype)[pairs]
+        u = ((distances / begins - 1.0 + CLOSING) / CLOSING).clamp_min(0.0)
+        held = begins * (1.0 - CLOSING / 2 + CLOSING * u**3 * (1.0 - u / 2))
+        return torch.where(u < 1.0, held, distances)
+
+
 def bessel_basis(x: Float[Tensor, " slot"], count: int) -> Float[Tensor, "slot basis"]:
     """a sin(nπx)/(nx), n = 1 … count; a gives the basis the norm it would have without the weights 1/n.
 
@@ -119,12 +163,15 @@ class RadialFunctions(nn.Module):
         "agnesi": Bessel functions of `agnesi`(s)/r_c (it has no unit, and is read as if it were Å)
         "soft":   Bessel functions of (R_i + R_j) `soft`(s)/r_c
 
-    with s = r/(R_i + R_j); the envelope sees x = r/r_c. Checked: tests/potentials/test_mace_radial.py
+    with s = r/(R_i + R_j); the envelope sees x = r/r_c. Where the model holds at the nearest distance it was taught, r
+    in x is that of `Hold`. Checked: tests/potentials/test_mace_radial.py
     """
 
     def __init__(self, config: MACEConfig, elements: Sequence[int]) -> None:
         super().__init__()
         self.config, self.transform = config, DistanceTransform(config, elements)
+        dtype = getattr(torch, config.dtype)
+        self.hold = Hold(elements, self.transform.sums, dtype) if config.hold_at_nearest else None
         n = len(elements)
         first, second = np.triu_indices(n)
         table_of_pair = np.zeros((n, n), dtype=np.int64)
@@ -149,6 +196,8 @@ class RadialFunctions(nn.Module):
     ) -> tuple[Float[Tensor, " slot"], Int[Tensor, " slot"], Float[Tensor, " slot"] | None]:
         """Coordinate, table, and fade (`None` where neighbours do not fade) of distances in Å."""
         x, s = self.transform(distances, pairs)
+        if self.hold is not None:
+            x, _ = self.transform(self.hold(distances, pairs), pairs)
         return x, self.get_buffer("table_of_pair")[pairs], fade(s) if self.config.fade_at_contact else None
 
     def basis(

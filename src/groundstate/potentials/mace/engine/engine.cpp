@@ -6,6 +6,8 @@
 // are kept. Everything but `positions`, `senders` and `shifts` is in sorted order; `order` and `rank` lead there and back.
 // Threads own contiguous ranges of atoms; what several write to, they write to copies that are added up in fixed order.
 
+#include <algorithm>
+
 #include "inference.hpp"
 #include "shape.hpp"  // HIDDEN, LMAX, MESSAGE_FIRST, MESSAGE_NEXT, PRODUCT_HIDDEN, PRODUCT_LAST
 
@@ -29,9 +31,10 @@ struct Layer {
 };
 
 struct Model {
-  int64_t layers, classes, intervals, covalent, fades;
-  double cutoff, fade_from, fade_to, bend;
+  int64_t layers, classes, intervals, covalent, fades, holds;
+  double cutoff, fade_from, fade_to, bend, closing;
   const double *pair_lengths;     // [class, class] sums of covalent radii
+  const double *hold_begins;      // [class, class] distance below which a neighbour is felt as if farther, null without
   const int32_t *table_of_pair;   // [class, class]
   Layer layer[MOST_LAYERS];
 };
@@ -103,9 +106,15 @@ void Chunk::measure(const Model &model, const Batch &batch, int64_t from, int64_
       inverse[n] = q;
       for (int d = 0; d < 3; d++) unit[3 * n + d] = real(v[d] * q);
       const double scale = model.covalent ? (model.bend * length + cutoff) / cutoff : 1.0 / cutoff;
-      const double bent = model.covalent ? 1.0 / (model.bend * length + r) : 1.0;
-      x[n] = real(r * bent * scale);
-      if (slopes) slope[n] = (model.covalent ? model.bend * length * bent * bent : 1.0) * scale;
+      double felt = r, yields = 1.0;
+      if (model.holds && r < model.hold_begins[pair]) {
+        const double h = model.hold_begins[pair], w = model.closing, u = std::max(0.0, (r / h - 1.0 + w) / w);
+        felt = h * (1.0 - 0.5 * w + w * u * u * u * (1.0 - 0.5 * u));
+        yields = u * u * (3.0 - 2.0 * u);
+      }
+      const double bent = model.covalent ? 1.0 / (model.bend * length + felt) : 1.0;
+      x[n] = real(felt * bent * scale);
+      if (slopes) slope[n] = (model.covalent ? model.bend * length * bent * bent : 1.0) * scale * yields;
       double f = 1.0, df = 0.0;
       if (model.fades) {
         const double width = model.fade_from - model.fade_to, t = (r / length - model.fade_to) / width;

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """Two calls over one tape. Weights are packed anew when a parameter has changed, the tape is used again.
+    """Two calls over one tape. Weights are packed anew when a parameter or buffer has changed; the tape is kept.
 
     Features come as float32 or float64, whatever the trunk computes in; positions, measured distances, and the sums of
     gradients over neighbours are float64. Checked: tests/potentials/test_mace_engine.py
@@ -216,10 +216,10 @@ class _Features(torch.autograd.Function):
 
 
 def parts_of(trunk: "MACETrunk") -> list[tuple[dict[str, Any], str, Any]]:
-    """Every module and parameter of a trunk with the dictionary that holds it: cheaper to look over than to walk."""
+    """Modules, parameters and buffers of a trunk, each with its dictionary: cheaper to look over than to walk."""
     found: list[tuple[dict[str, Any], str, Any]] = []
     for module in trunk.modules():
-        for holder in (module._modules, module._parameters):
+        for holder in (module._modules, module._parameters, module._buffers):
             found += [(holder, name, part) for name, part in holder.items()]
     return found
 

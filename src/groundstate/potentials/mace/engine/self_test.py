@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from groundstate.atoms import Geometry, System, find_neighbours
+from groundstate.atoms.elements import N_ELEMENTS
 from groundstate.equivariant.generator.library import KernelSpec
 from groundstate.equivariant.native import Library
 from groundstate.potentials.mace.config import MACEConfig
@@ -33,6 +34,8 @@ def check_engine(spec: KernelSpec, library: Library) -> str | None:
         dtype=spec.dtype,  # type: ignore[arg-type]
     )
     trunk = MACETrunk(config, (1, 8), 1, generator=generator)
+    assert trunk.radial_functions.hold is not None
+    trunk.radial_functions.hold.know(torch.full((N_ELEMENTS + 1, N_ELEMENTS + 1), torch.inf))  # from contact on
     system = _structure(generator)
     graph = find_neighbours(system, config.cutoff + 0.5)  # some edges lie beyond the cutoff
     found = _with_gradients(system, lambda s: _run(Engine(trunk, spec, library), trunk, s, graph))
@@ -47,12 +50,12 @@ def check_engine(spec: KernelSpec, library: Library) -> str | None:
 
 
 def _structure(generator: torch.Generator) -> System:
-    """Five atoms in a skewed cell smaller than the cutoff, and a pair without periods."""
+    """Five atoms in a skewed cell smaller than the cutoff, and a pair without, nearer than it touches."""
     cell = torch.tensor([[2.9, 0.2, 0.0], [0.4, 3.1, 0.1], [0.0, -0.3, 3.3]], dtype=torch.float64)
     places = torch.tensor([[0, 0, 0], [0.5, 0.45, 0.1], [0.1, 0.5, 0.55], [0.6, 0.1, 0.5], [0.5, 0.8, 0.7]])
     jitter = 0.1 * torch.randn(5, 3, dtype=torch.float64, generator=generator)
     crystal = System.single(places.double() @ cell + jitter, [8, 1, 1, 8, 1], cell=cell, pbc=True)
-    return System.batch([crystal, System.single([[0.0, 0.0, 0.0], [0.3, 0.9, 0.8]], [8, 1])])
+    return System.batch([crystal, System.single([[0.0, 0.0, 0.0], [0.25, 0.65, 0.55]], [8, 1])])
 
 
 def _run(engine: Engine, trunk: MACETrunk, system: System, graph: object) -> NodeFeatures:

@@ -33,9 +33,10 @@ class Structures:
 
         class Model(ctypes.Structure):
             _fields_ = (
-                *((name, _integer) for name in ("layers", "classes", "intervals", "covalent", "fades")),
-                *((name, _double) for name in ("cutoff", "fade_from", "fade_to", "bend")),
+                *((name, _integer) for name in ("layers", "classes", "intervals", "covalent", "fades", "holds")),
+                *((name, _double) for name in ("cutoff", "fade_from", "fade_to", "bend", "closing")),
                 ("pair_lengths", _pointer),
+                ("hold_begins", _pointer),
                 ("table_of_pair", _pointer),
                 ("layer", Layer * MOST_LAYERS),
             )

@@ -12,7 +12,7 @@ from groundstate.equivariant.native import Library
 from groundstate.equivariant.operators import radial_table
 from groundstate.potentials.mace.engine.structures import Structures
 from groundstate.potentials.mace.passing import folded
-from groundstate.potentials.mace.radial import BEND, FADE_FROM, FADE_TO
+from groundstate.potentials.mace.radial import BEND, CLOSING, FADE_FROM, FADE_TO
 
 if TYPE_CHECKING:
     from groundstate.potentials.mace.trunk import Layer, MACETrunk
@@ -39,6 +39,9 @@ class Weights:
             model.covalent = config.distance_transform == "covalent"
             model.fades, model.cutoff = config.fade_at_contact, config.cutoff
             model.fade_from, model.fade_to, model.bend = FADE_FROM, FADE_TO, BEND
+            model.holds, model.closing = functions.hold is not None, CLOSING
+            if functions.hold is not None:
+                model.hold_begins = self._at(functions.hold.begins().double())
             model.pair_lengths = self._at(functions.transform.sums)
             model.table_of_pair = self._at(table_of_pair.to(torch.int32))
             layers = cast("list[Layer]", list(trunk.layers))
