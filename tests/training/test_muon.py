@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 
@@ -28,8 +29,8 @@ def step(held: nn.ParameterDict, optimiser: torch.optim.Optimizer) -> float:
     return float(value.detach())
 
 
-def muon(held: nn.ParameterDict, amsgrad: bool = False) -> Muon:
-    return Muon(dict(held.items()), 0.02, 0.0, amsgrad)
+def muon(held: nn.ParameterDict, amsgrad: bool = False, decay: float = 0.0) -> Muon:
+    return Muon(dict(held.items()), 0.02, decay, amsgrad)
 
 
 def test_singular_values_come_near_one() -> None:
@@ -49,8 +50,9 @@ def test_steps_have_one_size_whatever_the_gradient() -> None:
         torch.testing.assert_close(size.detach(), torch.tensor(0.02 * ROOT_MEAN_SQUARE), rtol=0.2, atol=0)
 
 
-def test_a_map_without_gradient_rests() -> None:
-    held, optimiser = (made := weights()), muon(made)
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_a_map_without_gradient_rests(decay: float) -> None:
+    held, optimiser = (made := weights()), muon(made, decay=decay)
     before = held["of_element"].detach().clone()
     for _ in range(3):
         step(held, optimiser)
@@ -59,10 +61,12 @@ def test_a_map_without_gradient_rests() -> None:
     assert bool((moved[[0, 2]] > 0.005).all())
 
 
-def test_other_weights_go_as_with_adam() -> None:
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_other_weights_go_as_with_adam(decay: float) -> None:
     for amsgrad in (False, True):
         mine, theirs = weights(), weights()
-        ours, adam = muon(mine, amsgrad), torch.optim.Adam(theirs.values(), lr=0.02, amsgrad=amsgrad)
+        adam = torch.optim.AdamW(theirs.values(), lr=0.02, amsgrad=amsgrad, weight_decay=decay)
+        ours = muon(mine, amsgrad, decay)
         for _ in range(4):
             step(mine, ours)
             step(theirs, adam)
@@ -70,6 +74,13 @@ def test_other_weights_go_as_with_adam() -> None:
         assert set(others) == {"hidden", "embedding"}
         for name in others:
             torch.testing.assert_close(mine[name], theirs[name])
+
+
+def test_maps_decay_apart_from_their_steps() -> None:
+    held, decayed = weights(), weights()
+    step(held, muon(held))
+    step(decayed, muon(decayed, decay=0.5))
+    torch.testing.assert_close(held["up"] - decayed["up"], 0.02 * 0.5 * weights()["up"], rtol=1e-4, atol=1e-7)
 
 
 def test_state_continues_to_the_bit() -> None:

@@ -29,7 +29,7 @@ def is_map(name: str, parameter: Tensor) -> bool:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for maps, each of those in a stack by itself, Adam for others.
+    """Muon for maps, each of those in a stack by itself, Adam for others; weights decay apart from either, as in AdamW.
 
     A map whose gradient is zero, as those of elements that no structure of a step has, rests in that step.
     """
@@ -61,16 +61,19 @@ class Muon(torch.optim.Optimizer):
         # Together where shapes are alike: dozens of small products cost more to begin than to compute.
         for shape, alike in by_shape.items():
             gradients = torch.cat([_gradient(p).reshape(-1, *shape) for p in alike])
+            kept = gradients.new_ones(len(gradients), 1, 1)
             momenta = torch.cat([self.state[p]["momentum"].reshape(-1, *shape) for p in alike])
             used = gradients.abs().amax((-1, -2)).nonzero().flatten()
             fresh, moves = gradients[used], torch.zeros_like(gradients)
+            kept[used] -= group["lr"] * group["weight_decay"]
             momenta[used] = torch.lerp(momenta[used], fresh, 1 - MOMENTUM)
             moves[used] = orthogonalised(torch.lerp(fresh, momenta[used], MOMENTUM))
             size = group["lr"] * ROOT_MEAN_SQUARE * max(shape) ** 0.5
             counts = [p.numel() // (shape[0] * shape[1]) for p in alike]
-            for parameter, momentum, move in zip(alike, momenta.split(counts), moves.split(counts), strict=True):
+            parts = (rows.split(counts) for rows in (momenta, moves, kept))
+            for parameter, momentum, move, share in zip(alike, *parts, strict=True):
                 self.state[parameter]["momentum"].copy_(momentum.reshape(parameter.shape))
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.mul_(share.reshape(*parameter.shape[:-2], 1, 1))
                 parameter.sub_(move.reshape(parameter.shape), alpha=size)
 
     def _others(self, parameters: list[Tensor], group: Mapping[str, Any]) -> None:
@@ -79,6 +82,7 @@ class Muon(torch.optim.Optimizer):
                 names = ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if group["amsgrad"] else ()))
                 self.state[parameter] |= {name: torch.zeros_like(parameter) for name in names}
                 self.state[parameter]["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
         kept = [self.state[parameter] for parameter in parameters]
         adam(
             parameters,
@@ -92,7 +96,7 @@ class Muon(torch.optim.Optimizer):
             beta1=_BETAS[0],
             beta2=_BETAS[1],
             lr=group["lr"],
-            weight_decay=group["weight_decay"],
+            weight_decay=0.0,
             eps=_EPSILON,
             maximize=False,
         )
