@@ -13,7 +13,7 @@ from groundstate.atoms import GroundstateError, find_neighbours
 from groundstate.data import Batch, Record
 from groundstate.potentials import Potential, checkpoint, evaluate
 from groundstate.training import Part, TrainConfig, train
-from groundstate.training.optimise import AverageWeights, learning_rate
+from groundstate.training.optimise import AverageWeights, learning_rate, weights_at
 from toys import lennard_jones
 from training.specimens import CUTOFF, learner
 
@@ -78,6 +78,25 @@ def test_learning_rate_over_a_run() -> None:
     plateau = replace(config, schedule="plateau", plateau_factor=0.5)
     assert learning_rate(plateau, 100, 10, 0.5, 2) == pytest.approx(0.25)
     assert learning_rate(plateau, 100, 10, 0.5, 9) == pytest.approx(0.1)
+
+
+def test_weights_of_a_loss_go_evenly_in_their_logarithm() -> None:
+    first, last = {"energy": 1.0, "forces": 10.0}, {"energy": 100.0, "forces": 10.0}
+    for progress, energy in ((0.0, 1.0), (0.25, 10.0**0.5), (0.5, 10.0), (1.0, 100.0)):
+        assert weights_at(first, last, progress) == {"energy": pytest.approx(energy), "forces": 10.0}
+
+
+def test_final_weights_are_what_is_learned_last_and_judged_by(
+    tmp_path: Path, records: list[Record], held_out: list[Record]
+) -> None:
+    """A weight that only rises late moves nothing early, and evaluations count it from the first on."""
+    small = replace(CONFIG, weights={"energy": 1e-9, "forces": 1.0})
+    plain = train(learner(), records, held_out, small, tmp_path / "plain")
+    rising = train(learner(), records, held_out, replace(small, final_weights={"energy": 1e3}), tmp_path / "rising")
+    assert rising.after["energy"].rmse < 0.5 * plain.after["energy"].rmse
+    first = rising.history[0]
+    assert first["valid_loss"] > 100 * plain.history[0]["valid_loss"]
+    assert first["valid_forces_rmse"] == pytest.approx(plain.history[0]["valid_forces_rmse"], rel=0.05)
 
 
 STILL = 1e-20

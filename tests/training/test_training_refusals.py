@@ -126,6 +126,8 @@ def test_missing_frames_are_named(tmp_path: Path) -> None:
     [
         ({"weights": {"enregy": 1.0}}, "E-QUANTITY-UNKNOWN"),
         ({"weights": {"energy": 0.0}}, "E-OPTION-RANGE"),
+        ({"final_weights": {"energy": 0.0}}, "E-OPTION-RANGE"),
+        ({"final_weights": {"stress": 1.0}}, "E-OPTION-RANGE"),
         ({"epochs": 0}, "E-OPTION-RANGE"),
         ({"ema_decay": 1.0}, "E-OPTION-RANGE"),
         ({"time_limit_minutes": -1.0}, "E-OPTION-RANGE"),

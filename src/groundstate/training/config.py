@@ -37,6 +37,9 @@ class TrainConfig:
     workers      threads that join structures and find neighbours of coming steps; 0 does it between steps
     neighbour_cache_MB  kept neighbour lists, 11 bytes an edge; what does not fit is found again in every epoch
     weights      quantity → weight w in Σ_q w_q · mean ρ(error_q); extensive quantities count per atom; base units
+    final_weights  of some of these quantities, at the end of the run: with the progress of the run a weight goes from one
+                 to the other evenly in its logarithm, and the end is what evaluations judge by. Forces first, energies
+                 last, gives both more accurately than one compromise
     loss         ρ: "mse", or "huber" with corner `huber_delta` (in the quantity's unit) where labels have outliers
     amsgrad      whether steps follow the largest second moment so far (Reddi, Kale, Kumar, ICLR 2018)
     missing      "refuse": every frame carries every weighted label; "mask": absent labels are left out of the means
@@ -62,6 +65,7 @@ class TrainConfig:
     workers: int = 1
     neighbour_cache_MB: int = 1000
     weights: Mapping[str, float] = field(default_factory=_default_weights)
+    final_weights: Mapping[str, float] = field(default_factory=dict)
     loss: str = "mse"
     huber_delta: float = 0.01
     missing: str = "refuse"
@@ -92,6 +96,12 @@ class TrainConfig:
             quantity(name)
             _require(math.isfinite(weight) and weight >= 0, f"weights.{name}", weight, "a number ≥ 0")
         _require(any(self.weights.values()), "weights", self.weights, "at least one weight above 0")
+        object.__setattr__(self, "final_weights", {str(k): float(w) for k, w in sorted(self.final_weights.items())})
+        for name, weight in self.final_weights.items():
+            _require(math.isfinite(weight) and weight > 0, f"final_weights.{name}", weight, "a number above 0")
+            _require(
+                self.weights.get(name, 0) > 0, f"final_weights.{name}", weight, "of a quantity with a weight above 0"
+            )
         choices = {
             "loss": ("huber", "mse"),
             "missing": ("refuse", "mask"),

@@ -23,7 +23,7 @@ from groundstate.training.course import Course, Step
 from groundstate.training.error_table import ErrorsByRecord, ErrorTable, errors_by_record, table_of
 from groundstate.training.memory import refuse_too_large
 from groundstate.training.metrics import Meters, add_sums, no_sums, summarise
-from groundstate.training.optimise import TENSORS_PER_PARAMETER, learning_rate
+from groundstate.training.optimise import TENSORS_PER_PARAMETER, learning_rate, weights_at
 from groundstate.training.report import Report
 from groundstate.training.run_folder import RunFolder
 from groundstate.training.state import State, reduce_gradients
@@ -55,6 +55,7 @@ class Loop:
         self.fabric, self.aim, self.config, self.folder = fabric, aim, config, folder
         self.train_records, self.valid_records = train, valid
         self.state = State(potential.to(fabric.device).train(), config)
+        self.judged = {**aim.weights, **config.final_weights}
         self.interruption, self._told_to_stop = Interruption(), False
         self.clock = self.saved = time.monotonic()
 
@@ -189,20 +190,19 @@ class Loop:
         expected = self.train.counts(step.indices)
         state.optimiser.zero_grad(set_to_none=True)
         parameters = list(state.trained.values())
-        meters = Meters(self.aim.weights, self.fabric.device)
+        progress = self._progress(step)
+        weights = weights_at(self.aim.weights, self.judged, progress)
+        meters = Meters(weights, self.fabric.device)
         for piece in pieces:
             parts = self.aim.loss(state.potential, piece.to(self.fabric.device), differentiable=True)
-            self._backward([self.aim.weights[n] * p.loss / expected[n] for n, p in parts.items() if p.count > 0])
+            self._backward([weights[n] * p.loss / expected[n] for n, p in parts.items() if p.count > 0])
             meters.add(parts)
         if self.fabric.world_size > 1:
             reduce_gradients(parameters, lambda vector: self.fabric.all_reduce(vector, reduce_op="sum"))
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip or float("inf"))
         sums, size = self._over_processes(meters, norm)
-        self._refuse_hopeless(summarise(sums, self.aim.weights)["loss"], size, step.indices)
+        self._refuse_hopeless(summarise(sums, weights)["loss"], size, step.indices)
         self._refuse_other_counts(sums, expected)
-        progress = (counters.epoch + step.number / step.of) / config.epochs
-        if config.time_limit_minutes is not None:
-            progress = max(progress, counters.elapsed_s / (60 * config.time_limit_minutes))
         counters.rate = learning_rate(config, counters.step, step.of, progress, counters.reductions)
         for group in state.optimiser.param_groups:
             group["lr"] = counters.rate
@@ -210,6 +210,13 @@ class Loop:
         state.average.update(counters.step)
         counters.step += 1
         counters.sums = add_sums(counters.sums, sums)
+
+    def _progress(self, step: Step) -> float:
+        """Of the run, in [0, 1]: of its epochs or of its time, whichever is further on."""
+        counters, config = self.state.counters, self.config
+        done = (counters.epoch + step.number / step.of) / config.epochs
+        limit = config.time_limit_minutes
+        return min(1.0, done if limit is None else max(done, counters.elapsed_s / (60 * limit)))
 
     def _evaluate(self, epoch: float) -> None:
         """Validation with averaged weights; a line of the history, and what depends on it."""
@@ -220,7 +227,7 @@ class Loop:
                     batch = piece.to(self.fabric.device)
                     meters.add(self.aim.loss(self.state.potential, batch, differentiable=False))
         sums, _ = self._over_processes(meters)
-        valid = summarise(sums, self.aim.weights)
+        valid = summarise(sums, self.judged)
         if not valid["loss"] < float("inf"):
             raise self._diverged("on the validation frames", "")
         better = counters.best_loss is None or valid["loss"] < counters.best_loss
@@ -236,7 +243,7 @@ class Loop:
             "step": counters.step,
             "learning_rate": counters.rate,
             "seconds": counters.elapsed_s,
-            **{f"train_{name}": value for name, value in summarise(counters.sums, self.aim.weights).items()},
+            **{f"train_{name}": value for name, value in summarise(counters.sums, self.judged).items()},
             **{f"valid_{name}": value for name, value in valid.items()},
         }
         counters.history.append(line)

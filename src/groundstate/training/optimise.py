@@ -1,4 +1,4 @@
-"""How weights move: the learning rate over a run and the running average of weights that is evaluated and saved."""
+"""How weights move: the learning rate, what the parts of the loss weigh, and the average that is evaluated and saved."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -30,10 +30,15 @@ def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int, progress
     factor = min(1.0, (step + 1) / warmup_steps) if warmup_steps > 0 else 1.0
     floor = config.final_learning_rate_fraction
     if config.schedule == "cosine":
-        factor *= floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        factor *= floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
     elif config.schedule == "plateau":
         factor *= max(floor, config.plateau_factor**reductions)
     return config.learning_rate * factor
+
+
+def weights_at(first: Mapping[str, float], last: Mapping[str, float], progress: float) -> dict[str, float]:
+    """Weights of the parts of a loss at a progress of the run in [0, 1]: even steps of their logarithms."""
+    return {name: weight * (last[name] / weight) ** progress for name, weight in first.items()}
 
 
 class AverageWeights:
