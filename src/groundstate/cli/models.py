@@ -148,11 +148,7 @@ def convert_model(
         notes = {key: str(value) for key, value in checkpoint.inspect(target)["notes"].get("imported", {}).items()}
         facts = provenance(loaded.potential, files=[file, target], settings=notes)
         opt.leave(pages.converted(file.name, target.name, loaded.id, facts), report)
-    if as_json:
-        show({"model": str(target), "id": loaded.id})
-    else:
-        output.print(f"{target}: {loaded.id}", markup=False, soft_wrap=True)
-    return 0
+    return _written(target, loaded.id, as_json=as_json)
 
 
 @models.command("merge")
@@ -173,10 +169,16 @@ def merge_model(
     merged = api.merge_experts(
         model, structure, target, charge=charge, multiplicity=multiplicity, theory=theory, overwrite=overwrite
     )
+    merged_for = merged.potential.describe().get("merged")
+    return _written(target, merged.id, as_json=as_json, merged=merged_for)
+
+
+def _written(target: Path, name: str, *, as_json: bool, **more: object) -> int:
+    """What model file there is now."""
     if as_json:
-        show({"model": str(target), "id": merged.id, "merged": merged.potential.describe().get("merged")})
+        show({"model": str(target), "id": name, **more})
     else:
-        output.print(f"{target}: {merged.id}", markup=False, soft_wrap=True)
+        output.print(f"{target}: {name}", markup=False, soft_wrap=True)
     return 0
 
 

@@ -37,9 +37,8 @@ class TrainConfig:
     workers      threads that join structures and find neighbours of coming steps; 0 does it between steps
     neighbour_cache_MB  kept neighbour lists, 11 bytes an edge; what does not fit is found again in every epoch
     weights      quantity → weight w in Σ_q w_q · mean ρ(error_q); extensive quantities count per atom; base units
-    final_weights  of some of these quantities, at the end of the run: with the progress of the run a weight goes from one
-                 to the other evenly in its logarithm, and the end is what evaluations judge by. Forces first, energies
-                 last, gives both more accurately than one compromise
+    final_weights  of some of these, at the end of the run: with the progress of the run a weight goes from one to the
+                 other evenly in its logarithm, and the end is what evaluations judge by
     loss         ρ: "mse", or "huber" with corner `huber_delta` (in the quantity's unit) where labels have outliers
     amsgrad      whether steps follow the largest second moment so far (Reddi, Kale, Kumar, ICLR 2018)
     missing      "refuse": every frame carries every weighted label; "mask": absent labels are left out of the means

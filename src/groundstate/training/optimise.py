@@ -1,4 +1,4 @@
-"""How weights move: the learning rate, what the parts of the loss weigh, and the average that is evaluated and saved."""
+"""How weights move: learning rate, weights of the loss, and the average of weights that is evaluated and saved."""
 
 import math
 from collections.abc import Iterator, Mapping
