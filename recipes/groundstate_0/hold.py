@@ -30,8 +30,10 @@ def main() -> None:
     model.load_state_dict({**model.state_dict(), **given.state_dict()})
     model.remembered = given.remembered
     take_nearest(model, open_store(options.taught), progress=True)
-    notes = checkpoint.inspect(options.model)["notes"]
-    checkpoint.save(model.eval(), options.output, notes={**notes, "held": {"of": given.fingerprint()}})
+    training = dict(checkpoint.inspect(options.model)["notes"].get("training", {}))
+    training.pop("result", None)  # it has the place of the file where it was trained
+    notes = {"training": training, "held": {"of": given.fingerprint()}}
+    checkpoint.save(model.eval(), options.output, notes=notes)
     print(f"{given.fingerprint()} -> {model.fingerprint()}")
 
 

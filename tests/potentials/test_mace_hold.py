@@ -8,7 +8,7 @@ from groundstate.atoms import System
 from groundstate.atoms.elements import element
 from groundstate.potentials import evaluate
 from groundstate.potentials.mace import TRUSTED, Hold, MACEConfig
-from groundstate.potentials.mace.radial import CLOSING, FADE_FROM
+from groundstate.potentials.mace.radial import CLOSING, FADE_FROM, FADE_TO
 from small_mace import ELEMENTS, dimer, small
 
 NUMBERS = torch.tensor(ELEMENTS)
@@ -52,9 +52,22 @@ def test_it_closes_smoothly_and_never_turns_back() -> None:
     assert float(steps.max()) < 0.05 * float(curvature.abs().max())  # no jump
 
 
-@pytest.mark.parametrize(("share", "begins"), [(0.1, FADE_FROM), (5.0, 1.0), (float("inf"), 1.0), (0.0, FADE_FROM)])
-def test_it_begins_between_the_fade_and_contact(share: float, begins: float) -> None:
+@pytest.mark.parametrize(("share", "begins"), [(0.1, FADE_TO), (5.0, 1.0), (float("inf"), 1.0), (0.0, FADE_TO)])
+def test_it_begins_between_the_end_of_the_fade_and_contact(share: float, begins: float) -> None:
     torch.testing.assert_close(hold_at(share).begins().double(), begins * SUMS, rtol=1e-6, atol=0)
+
+
+def test_a_pair_that_was_never_taught_goes_as_far_as_its_elements_with_others() -> None:
+    nearest, (h, o, si) = told(1.5), ELEMENTS
+    known = {(o, o): 0.8, (o, si): 0.9, (si, si): 0.95}
+    for (a, b), share in known.items():
+        nearest[a, b] = nearest[b, a] = share * SUMS.view(3, 3)[ELEMENTS.index(a), ELEMENTS.index(b)]
+    nearest[h, si] = nearest[si, h] = torch.inf
+    hold = Hold(ELEMENTS, SUMS, torch.float64)
+    hold.know(nearest)
+    begins = (hold.begins() / SUMS).view(3, 3)
+    assert float(begins[0, 2]) == pytest.approx(TRUSTED * 0.9)  # silicon's nearest, by that with oxygen
+    assert float(begins[1, 2]) == pytest.approx(TRUSTED * 0.9)
 
 
 def test_the_nearer_of_two_trainings_counts() -> None:

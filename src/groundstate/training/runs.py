@@ -83,7 +83,9 @@ def train(
             result.potential.remembered = remembered
         if fabric.is_global_zero and not written:
             theories = [theory.as_dict() for theory in theories_of(train_records).values()]
-            story = {**identity, **(notes or {}), "theories": theories, "result": result.as_dict()}
+            # Files are handed on, and folders are nobody else's.
+            told = {name: value for name, value in result.as_dict().items() if name != "model"}
+            story = {**identity, **(notes or {}), "theories": theories, "result": told}
             story["versions"] = {name: version(name) for name in ("groundstate", "torch", "lightning-fabric")}
             save(result.potential, folder.model, notes={"training": story})
             folder.write_json("result.json", result.as_dict())

@@ -19,9 +19,10 @@ SILU_SCALE = 1.0 / math.sqrt(0.3557755)
 FADE_FROM, FADE_TO = 0.75, 0.5
 """Fractions of the sum of covalent radii between which a neighbour fades out towards contact: below half of it only the
 nuclear repulsion is left whatever the weights, above three quarters lie the bonds of nearly everything."""
-TRUSTED = 0.9
-"""Of the nearest distance in the training data: `Hold` begins there, since a network goes a little further."""
-CLOSING = 0.15
+TRUSTED = 0.97
+"""Of the nearest distance in the training data: `Hold` begins there. From further in, energies that fall outside of the
+data would be followed into the hole."""
+CLOSING = 0.06
 """Of the distance where `Hold` begins: the range in which it closes."""
 AGNESI = (0.9183, 4.5791, 1.0805)
 """q, p and a of `agnesi`."""
@@ -90,10 +91,11 @@ class Hold(nn.Module):
         r for u ≥ 1,   h [1 − w/2 + w (u³ − u⁴/2)] for 0 < u < 1,   h [1 − w/2] for u ≤ 0,
 
     twice continuously differentiable and never falling. h is TRUSTED · the nearest distance of the pair of elements in
-    the training data, but at least FADE_FROM and at most 1 times the sum of covalent radii, where the screened nuclear
-    repulsion begins; a pair that the data have nowhere is held from that sum on. So what a network has learned about a
-    pair ends where its data end, flat, and a term that repels whatever the weights goes on alone: energies of atoms
-    pushed together would otherwise be extrapolations. Structures of the training data are not affected.
+    the training data, but no longer than the sum of covalent radii, where the screened nuclear repulsion begins, and no
+    shorter than FADE_TO of it, where nothing is left to hold. A pair that the data have nowhere is held where the more
+    daring of its two elements is with others, in sums of covalent radii. So what a network has learned of a pair ends
+    where its data end, flat, and a term that repels whatever the weights goes on alone: energies of atoms pushed
+    together would otherwise be extrapolations. Structures of the training data are not affected.
     Checked: tests/potentials/test_mace_hold.py
     """
 
@@ -111,8 +113,11 @@ class Hold(nn.Module):
     def begins(self) -> Float[Tensor, " pair"]:
         """h in Å of every pair, class_i · classes + class_j."""
         nearest: Tensor = self.get_buffer("nearest")
-        sums = self._sums.like(nearest)
-        return (TRUSTED * nearest).clamp(FADE_FROM * sums, sums)
+        sums, n = self._sums.like(nearest), len(self._elements)
+        shares = (nearest / sums).view(n, n)
+        daring = shares.amin(dim=1)
+        shares = torch.where(shares.isfinite(), shares, torch.minimum(daring[:, None], daring))
+        return (TRUSTED * shares.reshape(-1)).clamp(FADE_TO, 1.0) * sums
 
     def forward(self, distances: Float[Tensor, " slot"], pairs: Int[Tensor, " slot"]) -> Float[Tensor, " slot"]:
         """Felt distances in Å."""

@@ -55,7 +55,7 @@ def _structure(generator: torch.Generator) -> System:
     places = torch.tensor([[0, 0, 0], [0.5, 0.45, 0.1], [0.1, 0.5, 0.55], [0.6, 0.1, 0.5], [0.5, 0.8, 0.7]])
     jitter = 0.1 * torch.randn(5, 3, dtype=torch.float64, generator=generator)
     crystal = System.single(places.double() @ cell + jitter, [8, 1, 1, 8, 1], cell=cell, pbc=True)
-    return System.batch([crystal, System.single([[0.0, 0.0, 0.0], [0.25, 0.65, 0.55]], [8, 1])])
+    return System.batch([crystal, System.single([[0.0, 0.0, 0.0], [0.25, 0.67, 0.61]], [8, 1])])
 
 
 def _run(engine: Engine, trunk: MACETrunk, system: System, graph: object) -> NodeFeatures:
