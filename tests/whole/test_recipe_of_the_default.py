@@ -81,9 +81,9 @@ def without_hold(model: Potential) -> Potential:
 
 
 def test_holding_changes_nothing_that_was_taught(made: Path, tmp_path: Path) -> None:
-    given = without_hold(gs.load("groundstate-0-S").potential)
-    checkpoint.save(given, tmp_path / "given.safetensors")
-    run("hold", tmp_path / "given.safetensors", "--taught", made / "sets" / "train", "--output", tmp_path / "held.safetensors")
+    given, file = without_hold(gs.load("groundstate-0-S").potential), tmp_path / "given.safetensors"
+    checkpoint.save(given, file)
+    run("hold", file, "--taught", made / "sets" / "train", "--output", tmp_path / "held.safetensors")
     held = checkpoint.load(tmp_path / "held.safetensors")
     for record in open_store(made / "sets" / "train"):
         before, after = (evaluate(model, record.system, ("forces",))["forces"] for model in (given, held))
