@@ -1,0 +1,64 @@
+"""What options of a recipe are worth: train a published set from scratch, each way for the same minutes.
+
+    python benchmarks/published/trials.py acac --data DATA --output trials --minutes 6 \\
+        --ways "" "model.channels=128" "train.optimiser='adam' train.learning_rate=0.01"
+
+A way is what it changes in the recipe of the set, values as in TOML; the empty one changes nothing. Errors are those on
+the frames that choose the epoch, and on those that were taught: what lies between is what did not generalise. Frames
+that judge the published tables are not used. One thread; the same command continues.
+"""
+
+import argparse
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from run import HERE, RECIPES
+from sets import divide, load_sets
+
+from groundstate.data import Record
+from groundstate.potentials import Potential
+from groundstate.training import Recipe, evaluate_errors, load_recipe, train_from_scratch
+
+
+def main() -> None:
+    """A line per way."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("set", help="a name in sets.toml")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the public data sets")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--minutes", type=float, default=6.0)
+    parser.add_argument("--ways", nargs="+", default=[""], help="changes of the recipe, each a string")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    chosen = load_sets(HERE / "sets.toml")[options.set]
+    division = divide(chosen, options.data, None)
+    recipe = load_recipe(RECIPES / f"{chosen.recipe}.toml")
+    for way in options.ways:
+        model, train = changed(recipe, way)
+        train = replace(train, time_limit_minutes=options.minutes)
+        folder = options.output / f"{options.set} {options.minutes:g} {way}".strip().replace("/", "_")
+        run = train_from_scratch(division.train, division.valid, model, train, folder)
+        epochs = run.history[-1]["epoch"]
+        taught, choosing = errors(run.potential, division.train), errors(run.potential, division.valid)
+        print(f"{epochs:6.1f} epochs, RMSE taught {taught}, choosing {choosing}: {way or 'the recipe'}", flush=True)
+
+
+def changed(recipe: Recipe, way: str) -> tuple[Any, Any]:
+    """Model and training of a recipe under the changes of a way."""
+    parts: dict[str, dict[str, Any]] = {"model": {}, "train": {}}
+    for name, values in tomllib.loads("\n".join(way.split())).items():
+        parts[name].update(values)
+    return replace(recipe.model, **parts["model"]), replace(recipe.train, **parts["train"])
+
+
+def errors(potential: Potential, records: list[Record]) -> str:
+    """Of energies and forces."""
+    table = evaluate_errors(potential, records)
+    return f"{1e3 * table['energy'].rmse:.3f} meV/atom {1e3 * table['forces'].rmse:.2f} meV/Å"
+
+
+if __name__ == "__main__":
+    main()
