@@ -15,6 +15,7 @@ import torch
 from sets import Division, Part, PublishedSet
 
 from groundstate.equivariant.native.target import cpu_name
+from groundstate.potentials import Committee, Potential
 from groundstate.training import ErrorTable, TrainResult, evaluate_errors
 
 QUANTITIES = ("energy", "forces")
@@ -92,6 +93,20 @@ def add_run(file: Path, identity: Mapping[str, Any], run: Mapping[str, Any], cho
     card = {**identity, "results": {name: results(chosen, name, runs) for name in chosen.tests}, "runs": runs}
     write(file, card)
     return card
+
+
+def add_committee(
+    file: Path, chosen: PublishedSet, division: Division, members: Mapping[int, Potential]
+) -> dict[str, Any]:
+    """Put on a card what the models of several seeds make of the test parts together; the next run takes it off."""
+    card = json.loads(file.read_text(encoding="utf-8"))
+    mean = Committee([members[seed] for seed in sorted(members)])
+    tests = {
+        name: errors_of(chosen, evaluate_errors(mean, records), records) for name, records in division.tests.items()
+    }
+    card["together"] = {"seeds": sorted(members), "tests": tests}
+    write(file, card)
+    return dict(card)
 
 
 def results(chosen: PublishedSet, part: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -24,7 +24,8 @@ python benchmarks/published/run.py mlearn-Mo --data DATA --output runs --seed 0
 DATA is a folder with the files that the card names, by path and SHA-256. Each run is a recipe of `recipes/`, from
 scratch, on one thread, for the minutes shown. Validation frames choose the epoch, and chose the options; the test parts
 judge. Energies and forces are taught and compared. Stresses are left out: those of Cu, Ni and Mo in mlearn have yz and
-xz exchanged. ± is the standard deviation over seeds of weights and batches, with one split of the data for all.
+xz exchanged. ± is the standard deviation over seeds of weights and batches, with one split of the data for all; "mean
+of its seeds" is what their models say together (`Committee`, their number in brackets), at as many times the cost.
 
 Published numbers without a mark were read in a primary source; † in somebody else's transcription; those marked \\* are
 from memory and unchecked. Energies are meV per atom, except for molecules, whose energies are compared whole.
@@ -76,6 +77,8 @@ def _family(sets: Mapping[str, PublishedSet], found: Mapping[str, Any]) -> str:
         " / ".join(_value(found[name]["results"][part][quantity]) for quantity in QUANTITIES) for name, part in columns
     ]
     lines.append("| **this package** | " + " | ".join(f"**{cell}**" for cell in ours) + " |")
+    if any("together" in found[name] for name in sets):
+        lines.append("| mean of its seeds | " + " | ".join(_together(found[n], sets[n], p) for n, p in columns) + " |")
     for method in methods:
         cells = [_published(sets[name].tests[part].published.get(method)) for name, part in columns]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
@@ -102,6 +105,14 @@ def _column(name: str, part: str, sets: Mapping[str, PublishedSet]) -> str:
 def _value(result: Mapping[str, Any]) -> str:
     spread = "" if result["spread"] is None else f" ± {result['spread']:.2g}"
     return f"{result['value']:.3g}{spread}"
+
+
+def _together(card: Mapping[str, Any], own: PublishedSet, part: str) -> str:
+    """What the models of all seeds say together."""
+    if "together" not in card:
+        return "–"
+    tests = card["together"]["tests"][part]
+    return " / ".join(f"{tests[q][own.error]:.3g}" for q in QUANTITIES) + f" ({len(card['together']['seeds'])})"
 
 
 def _published(value: Mapping[str, Any] | None) -> str:

@@ -4,21 +4,24 @@
     python benchmarks/published/run.py --table [--write docs/published.md]
 
 A set is an entry of sets.toml; `all` is every set in turn. The card of a set lies in recipes/cards and holds every seed
-it was run with. The same command continues a run that was stopped. One thread. Minutes are those of the recipe, and a
-slower or busier core gets less far in them; `--epochs` fixes the passes instead, as many as the card tells.
+it was run with, and what the mean of their models is worth. The same command continues a run that was stopped. One
+thread. Minutes are those of the recipe, and a slower or busier core gets less far in them; `--epochs` fixes the passes
+instead, as many as the card tells.
 """
 
 import argparse
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from cards import add_run, commit, run_record
+from cards import add_committee, add_run, commit, run_record
 from page import page
 from sets import SEED_OF_SPLIT, PublishedSet, divide, hashes, load_sets
 
+from groundstate.potentials import Potential, checkpoint
 from groundstate.training import Recipe, load_recipe, train_from_scratch
 
 HERE = Path(__file__).parent
@@ -84,11 +87,22 @@ def run(name: str, chosen: PublishedSet, options: argparse.Namespace) -> dict[st
         "training": {key: value for key, value in config.as_dict().items() if key != "seed"},
     }
     record = {**run_record(chosen, division, result, options.seed), **circumstances}
-    made = add_run(options.cards / f"{card}.json", identity, record, chosen)
+    file = options.cards / f"{card}.json"
+    made = add_run(file, identity, record, chosen)
+    if len(members := saved(made["runs"], options.output, card)) > 1:
+        made = add_committee(file, chosen, division, members)
     for part, found in made["results"].items():
         said = [f"{quantity} {one['value']} {one['unit']}" for quantity, one in found.items()]
         print(f"  {part}: {chosen.error.upper()} {', '.join(said)} over {len(made['runs'])} seeds", flush=True)
     return made
+
+
+def saved(runs: Sequence[Mapping[str, Any]], output: Path, card: str) -> dict[int, Potential]:
+    """By seed, the models of a card's runs that are in the folder of runs."""
+    files = {run["seed"]: output / f"{card}-seed{run['seed']}" / "model.safetensors" for run in runs}
+    there = {seed: checkpoint.load(file) for seed, file in files.items() if file.exists()}
+    known = {run["seed"]: run["fingerprint"] for run in runs}
+    return {seed: model for seed, model in there.items() if model.fingerprint() == known[seed]}
 
 
 def timed(recipe: Recipe, chosen: PublishedSet, options: argparse.Namespace) -> Recipe:

@@ -18,6 +18,7 @@ _FROM = {
     "adsorb": "groundstate.api",
     "advise": "groundstate.api",
     "check": "groundstate.api",
+    "committee": "groundstate.api",
     "compare": "groundstate.api",
     "drive": "groundstate.api",
     "elastic": "groundstate.api",

@@ -134,9 +134,16 @@ def test_run_card_and_page(
     assert (result["energy"]["unit"], result["forces"]["unit"]) == ("meV", "meV/Å")
     assert "floor" not in card["results"]["far"]["energy"]
 
+    together = card["together"]["tests"]["near"]["forces"]
+    assert card["together"]["seeds"] == [0, 1]
+    assert (
+        0 < together["rmse"] <= sum(one["forces"]["rmse"] for one in errors) / 2
+    )  # a mean errs no more than its parts
+
     capsys.readouterr()
     _command(monkeypatch, benchmark, folder, "--table")
     page = capsys.readouterr().out
+    assert f"/ {together['mae']:.3g} (2) |" in page
     assert "| Somebody | 1.5 / 10* | – |" in page
     assert "1 of the 6 test frames" in page
     assert "| toy-Cu, near | forces |" in page

@@ -17,7 +17,7 @@ from groundstate.api.doors import drive
 from groundstate.api.export import export, load_run
 from groundstate.api.installing import install, model_facts, remove
 from groundstate.api.learning import advise, evaluate, finetune, train
-from groundstate.api.models import convert, laws, merge_experts
+from groundstate.api.models import committee, convert, laws, merge_experts
 from groundstate.api.parity import Parity, Tolerances, parity
 from groundstate.api.paths import neb, saddle
 from groundstate.api.properties import elastic, eos, follow_mode, phonons, thermal_conductivity, thermal_expansion
@@ -38,6 +38,7 @@ __all__ = [
     "advise",
     "check",
     "check_data",
+    "committee",
     "compare",
     "convert",
     "drive",

@@ -1,5 +1,6 @@
-"""Verbs about models: convert, merge, laws."""
+"""Verbs about models: convert, committee, merge, laws."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from groundstate.api.sources import File, LoadedModel, Source, load, systems
 from groundstate.atoms import OptionError, System, nearest
 from groundstate.data.writers import refuse_existing
 from groundstate.laws import LawResult, examine
-from groundstate.potentials import checkpoint
+from groundstate.potentials import Committee, checkpoint
 from groundstate.potentials.mace import merged_at
 
 
@@ -70,6 +71,14 @@ def merge_experts(
         structures = structures.replace(theory=torch.full((n,), _level(loaded, theory)))
     merged = merged_at(loaded.potential, structures)
     checkpoint.save(merged, output, notes={"merged": {"of": loaded.id}})
+    return load(output)
+
+
+def committee(models: Sequence[Any], output: File, *, overwrite: bool = False) -> LoadedModel:
+    """A model file of several models of the same elements and levels of theory: their mean, see `Committee`."""
+    refuse_existing(Path(output), overwrite=overwrite)
+    members = [load(model) for model in models]
+    checkpoint.save(Committee([one.potential for one in members]), output, notes={"members": [m.id for m in members]})
     return load(output)
 
 

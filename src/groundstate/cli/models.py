@@ -49,7 +49,7 @@ class _NameOrVerb(TyperGroup):
 
 models = typer.Typer(
     cls=_NameOrVerb,
-    subcommand_metavar="[NAME | install … | remove … | convert … | merge …]",
+    subcommand_metavar="[NAME | install … | remove … | convert … | merge … | committee …]",
     help="""Which models can be loaded; one in full when named, installed, or converted from another package's file.
 
     `groundstate models`, `groundstate models chgnet`, `groundstate models --elements Mg,O --licence commercial`
@@ -171,6 +171,21 @@ def merge_model(
     )
     merged_for = merged.potential.describe().get("merged")
     return _written(target, merged.id, as_json=as_json, merged=merged_for)
+
+
+@models.command("committee")
+def join_models(
+    members: Annotated[list[str], typer.Argument(help="Models by name or file: alike but for seed or data.")],
+    target: Annotated[Path, typer.Option("--output", "-o", help="Model file to write, ending in .safetensors.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output where it exists.")] = False,
+    as_json: opt.Json = False,
+) -> int:
+    """One model of several that learned the same: their mean errs less than each, and costs what all cost.
+
+    `groundstate models committee a/model.safetensors b/model.safetensors --output ab.safetensors`
+    """
+    joined = api.committee(members, target, overwrite=overwrite)
+    return _written(target, joined.id, as_json=as_json, members=checkpoint.inspect(target)["notes"]["members"])
 
 
 def _written(target: Path, name: str, *, as_json: bool, **more: object) -> int:

@@ -1,5 +1,6 @@
 """Floor 2: energies of structures, their derivatives, and the forms in which a potential is kept and lent out."""
 
+from groundstate.potentials.committee import Committee, disagreement
 from groundstate.potentials.derive import evaluate, hessian, periodic_projector, refuse_not_finite
 from groundstate.potentials.model import Head, Model, NodeFeatures, Term, Trunk
 from groundstate.potentials.potential import Energy, Potential, Prediction, Sum
@@ -8,6 +9,7 @@ from groundstate.potentials.terms import MACEZBL, ZBL, ReferenceEnergies, ShortR
 __all__ = [
     "MACEZBL",
     "ZBL",
+    "Committee",
     "Energy",
     "Head",
     "Model",
@@ -19,6 +21,7 @@ __all__ = [
     "Sum",
     "Term",
     "Trunk",
+    "disagreement",
     "evaluate",
     "hessian",
     "periodic_projector",

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from groundstate.atoms import ModelError, System, nearest
 from groundstate.data.files import write_whole
+from groundstate.potentials.committee import Committee
 from groundstate.potentials.mace import rebuild
 from groundstate.potentials.potential import Potential, Sum
 
@@ -26,6 +27,7 @@ SCHEMA = 1
 Builder = Callable[[dict[str, Any]], Potential]
 _REMEMBERED = "remembered/"
 _OWN: dict[str, Builder] = {"mace": rebuild}
+_OF_PARTS: dict[str, type[Sum]] = {"sum": Sum, "committee": Committee}
 
 
 def save(potential: Potential, path: str | os.PathLike[str], *, notes: Mapping[str, Any] | None = None) -> str:
@@ -118,8 +120,8 @@ def _unpacked(tensors: Mapping[str, Tensor]) -> System:
 
 def _build(description: dict[str, Any], builders: Mapping[str, Builder], path: str) -> Potential:
     kind = description["kind"]
-    if kind == "sum":
-        return Sum([_build(part, builders, path) for part in description["parts"]])
+    if kind in _OF_PARTS:
+        return _OF_PARTS[kind]([_build(part, builders, path) for part in description["parts"]])
     if kind not in builders:
         raise ModelError(
             "E-MODEL-KIND",
