@@ -48,10 +48,17 @@ def main() -> None:
 
 def changed(recipe: Recipe, way: str) -> tuple[Any, Any]:
     """Model and training of a recipe under the changes of a way."""
-    parts: dict[str, dict[str, Any]] = {"model": {}, "train": {}}
-    for name, values in tomllib.loads("\n".join(way.split())).items():
-        parts[name].update(values)
-    return replace(recipe.model, **parts["model"]), replace(recipe.train, **parts["train"])
+    told = tomllib.loads("\n".join(way.split()))
+    parts = (recipe.model, told.pop("model", {})), (recipe.train, told.pop("train", {}))
+    if told:
+        raise ValueError(f"'{', '.join(told)}' is no part of a recipe: a way changes model.… and train.…")
+    # One weight of several is named alone: the others stay.
+    merged = (
+        {key: {**getattr(part, key), **value} if isinstance(value, dict) else value for key, value in changes.items()}
+        for part, changes in parts
+    )
+    model, train = (replace(part, **changes) for (part, _), changes in zip(parts, merged, strict=True))
+    return model, train
 
 
 def errors(potential: Potential, records: list[Record]) -> str:
