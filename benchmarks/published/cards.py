@@ -96,17 +96,16 @@ def add_run(file: Path, identity: Mapping[str, Any], run: Mapping[str, Any], cho
 
 
 def add_committee(
-    file: Path, chosen: PublishedSet, division: Division, members: Mapping[int, Potential]
+    file: Path, card: Mapping[str, Any], chosen: PublishedSet, division: Division, members: Mapping[int, Potential]
 ) -> dict[str, Any]:
     """Put on a card what the models of several seeds make of the test parts together; the next run takes it off."""
-    card = json.loads(file.read_text(encoding="utf-8"))
     mean = Committee([members[seed] for seed in sorted(members)])
     tests = {
         name: errors_of(chosen, evaluate_errors(mean, records), records) for name, records in division.tests.items()
     }
-    card["together"] = {"seeds": sorted(members), "tests": tests}
-    write(file, card)
-    return dict(card)
+    made = {**card, "together": {"seeds": sorted(members), "tests": tests}}
+    write(file, made)
+    return made
 
 
 def results(chosen: PublishedSet, part: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def run(name: str, chosen: PublishedSet, options: argparse.Namespace) -> dict[st
     file = options.cards / f"{card}.json"
     made = add_run(file, identity, record, chosen)
     if len(members := saved(made["runs"], options.output, card)) > 1:
-        made = add_committee(file, chosen, division, members)
+        made = add_committee(file, made, chosen, division, members)
     for part, found in made["results"].items():
         said = [f"{quantity} {one['value']} {one['unit']}" for quantity, one in found.items()]
         print(f"  {part}: {chosen.error.upper()} {', '.join(said)} over {len(made['runs'])} seeds", flush=True)

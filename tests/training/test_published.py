@@ -136,9 +136,8 @@ def test_run_card_and_page(
 
     together = card["together"]["tests"]["near"]["forces"]
     assert card["together"]["seeds"] == [0, 1]
-    assert (
-        0 < together["rmse"] <= sum(one["forces"]["rmse"] for one in errors) / 2
-    )  # a mean errs no more than its parts
+    parts = [one["forces"]["rmse"] for one in errors]
+    assert 0 < together["rmse"] <= 1.001 * sum(parts) / 2  # the error of a mean is at most the mean of the errors
 
     capsys.readouterr()
     _command(monkeypatch, benchmark, folder, "--table")

@@ -54,11 +54,11 @@ def disagreement(committee: Committee, system: System) -> dict[str, Tensor]:
     """Standard deviation over members (n − 1), of `energy_std` [system] in eV and `forces_std` [atom] in eV/Å.
 
     That of forces is of the vector: √(Σ_k |F_k − F̄|²/(n − 1)). It is what members do not share, and less than the
-    error where all err alike. Raises OptionError E-COMMITTEE for fewer than two members.
+    error where all err alike. Raises OptionError E-COMMITTEE-ONE for fewer than two members.
     """
     members = committee.potentials
     if len(members) < 2:
-        raise OptionError("E-COMMITTEE", "one member cannot disagree", fix="join at least two models")
+        raise OptionError("E-COMMITTEE-ONE", "one member cannot disagree", fix="join at least two models")
     said = [evaluate(member, system, ("energy", "forces")) for member in members]
     energies = torch.stack([one["energy"] for one in said])
     forces = torch.stack([one["forces"] for one in said])

@@ -14,7 +14,7 @@ def in_float64(potential: Potential) -> Potential | None:
         parts = [in_float64(part) for part in potential.potentials]
         if not any(parts):
             return None
-        return Sum([double or part for double, part in zip(parts, potential.potentials, strict=True)])
+        return type(potential)([double or part for double, part in zip(parts, potential.potentials, strict=True)])
     if isinstance(potential, CHGNet):  # its weights are constants, not parameters
         return CHGNet("float64") if potential.precision == "float32" else None
     if any(tensor.dtype == torch.float32 for tensor in potential.state_dict().values()):

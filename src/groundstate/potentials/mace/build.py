@@ -121,14 +121,14 @@ def merged_at(potential: Potential, system: System) -> Potential:
     structure, or of several that agree in all of these: as fast as a MACE without experts, the same energies, forces
     and stress to rounding. It has this one level of theory, and refuses any other structure.
 
-    Of a sum, the parts with experts are merged. Raises OptionError: E-EXPERTS-NONE where there are no experts,
-    E-EXPERTS-SEVERAL where structures differ. Checked: tests/potentials/test_mace_experts.py
+    Of a sum or a committee, the parts with experts are merged. Raises OptionError: E-EXPERTS-NONE where there are no
+    experts, E-EXPERTS-SEVERAL where structures differ. Checked: tests/potentials/test_mace_experts.py
     """
     if isinstance(potential, Sum):
         with_experts = [_has_experts(part) for part in potential.potentials]
         if any(with_experts):
             parts = zip(potential.potentials, with_experts, strict=True)
-            return Sum([merged_at(part, system) if has else part for part, has in parts])
+            return type(potential)([merged_at(part, system) if has else part for part, has in parts])
     if not isinstance(potential, Model) or not _has_experts(potential):
         raise OptionError(
             "E-EXPERTS-NONE",
