@@ -3,9 +3,9 @@
     python benchmarks/published/trials.py acac --data DATA --output trials --minutes 6 \\
         --ways "" "model.channels=128" "train.optimiser='adam' train.learning_rate=0.01"
 
-A way is what it changes in the recipe of the set, values as in TOML; the empty one changes nothing. Errors are those on
-the frames that choose the epoch, and on those that were taught: what lies between is what did not generalise. Frames
-that judge the published tables are not used. One thread; the same command continues.
+A way is what it changes in the recipe of the set, values as in TOML; the empty one changes nothing. Errors, in the
+measure of the set, are those on the frames that choose the epoch, and on those that were taught: what lies between is
+what did not generalise. Frames that judge the published tables are not used. One thread; the same command continues.
 """
 
 import argparse
@@ -42,8 +42,9 @@ def main() -> None:
         folder = options.output / f"{options.set} {options.minutes:g} {way}".strip().replace("/", "_")
         run = train_from_scratch(division.train, division.valid, model, train, folder)
         epochs = run.history[-1]["epoch"]
-        taught, choosing = errors(run.potential, division.train), errors(run.potential, division.valid)
-        print(f"{epochs:6.1f} epochs, RMSE taught {taught}, choosing {choosing}: {way or 'the recipe'}", flush=True)
+        taught, choosing = (errors(run.potential, records, chosen.error) for records in (division.train, division.valid))
+        said = f"{epochs:6.1f} epochs, {chosen.error.upper()} taught {taught}, choosing {choosing}"
+        print(f"{said}: {way or 'the recipe'}", flush=True)
 
 
 def changed(recipe: Recipe, way: str) -> tuple[Any, Any]:
@@ -61,10 +62,11 @@ def changed(recipe: Recipe, way: str) -> tuple[Any, Any]:
     return model, train
 
 
-def errors(potential: Potential, records: list[Record]) -> str:
-    """Of energies and forces."""
+def errors(potential: Potential, records: list[Record], measure: str) -> str:
+    """Of energies and forces: "rmse" or "mae", as the set is published."""
     table = evaluate_errors(potential, records)
-    return f"{1e3 * table['energy'].rmse:.3f} meV/atom {1e3 * table['forces'].rmse:.2f} meV/Å"
+    energy, forces = (1e3 * getattr(table[name], measure) for name in ("energy", "forces"))
+    return f"{energy:.3f} meV/atom {forces:.2f} meV/Å"
 
 
 if __name__ == "__main__":
