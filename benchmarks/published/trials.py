@@ -31,18 +31,25 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--minutes", type=float, default=6.0)
     parser.add_argument("--ways", nargs="+", default=[""], help="changes of the recipe, each a string")
+    parser.add_argument("--sets-file", type=Path, default=HERE / "sets.toml")
+    parser.add_argument("--recipes", type=Path, default=RECIPES)
     options = parser.parse_args()
+    known = load_sets(options.sets_file)
+    if options.set not in known:
+        parser.error(f"name a set among {', '.join(known)}")
     torch.set_num_threads(1)
-    chosen = load_sets(HERE / "sets.toml")[options.set]
+    chosen = known[options.set]
     division = divide(chosen, options.data, None)
-    recipe = load_recipe(RECIPES / f"{chosen.recipe}.toml")
+    recipe = load_recipe(options.recipes / f"{chosen.recipe}.toml")
     for way in options.ways:
         model, train = changed(recipe, way)
         train = replace(train, time_limit_minutes=options.minutes)
         folder = options.output / f"{options.set} {options.minutes:g} {way}".strip().replace("/", "_")
         run = train_from_scratch(division.train, division.valid, model, train, folder)
         epochs = run.history[-1]["epoch"]
-        taught, choosing = (errors(run.potential, records, chosen.error) for records in (division.train, division.valid))
+        taught, choosing = (
+            errors(run.potential, records, chosen.error) for records in (division.train, division.valid)
+        )
         said = f"{epochs:6.1f} epochs, {chosen.error.upper()} taught {taught}, choosing {choosing}"
         print(f"{said}: {way or 'the recipe'}", flush=True)
 

@@ -47,7 +47,7 @@ cutoff = 3.5
 epochs = 2
 accelerator = "cpu"
 """
-MODULES = ("sets", "cards", "page", "run")
+MODULES = ("sets", "cards", "page", "run", "trials")
 
 
 @pytest.fixture
@@ -168,6 +168,32 @@ def test_runs_of_other_options_leave_the_card(
     assert [run["seed"] for run in card["runs"]] == [1]
     assert card["training"]["epochs"] == 3
     assert "1 runs of other data, model or options are dropped" in capsys.readouterr().out
+
+
+def test_trials_change_one_thing_each(
+    benchmark: dict[str, ModuleType], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = ["--data", str(folder), "--output", str(folder / "trials")]
+    places += ["--sets-file", str(folder / "sets.toml"), "--recipes", str(folder)]
+    ways = ["", "train.learning_rate=1e-9", "train.epochs=4"]
+    monkeypatch.setattr(sys, "argv", ["trials.py", "toy-Cu", *places, "--ways", *ways])
+    benchmark["trials"].main()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if " taught " in line]
+    assert [line[0] for line in lines] == ["2.0", "2.0", "4.0"]
+    assert [line[-1] for line in lines] == ["recipe", "train.learning_rate=1e-9", "train.epochs=4"]
+    assert lines[0][2] == "MAE"
+    assert len({line[line.index("choosing") + 3] for line in lines}) == 3  # errors of forces
+    benchmark["trials"].main()
+    assert [line.split() for line in capsys.readouterr().out.splitlines() if " taught " in line] == lines
+
+
+def test_a_way_that_names_one_weight_leaves_the_others(benchmark: dict[str, ModuleType], folder: Path) -> None:
+    recipe = benchmark["run"].load_recipe(folder / "toy.toml")
+    model, train = benchmark["trials"].changed(recipe, "model.channels=8 train.weights.forces=7.5")
+    assert model == replace(recipe.model, channels=8)
+    assert train.weights == {**recipe.train.weights, "forces": 7.5}
+    with pytest.raises(ValueError, match="'trian' is no part of a recipe"):
+        benchmark["trials"].changed(recipe, "trian.epochs=3")
 
 
 def test_exponent_of_a_power_law(benchmark: dict[str, ModuleType]) -> None:
