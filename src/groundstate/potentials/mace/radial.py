@@ -28,6 +28,8 @@ AGNESI = (0.9183, 4.5791, 1.0805)
 """q, p and a of `agnesi`."""
 SOFT = 4.0
 """α of `soft`."""
+_PLACES = 64
+"""Distances at which the size of a bent basis is taken."""
 BEND = 2.0
 """Sums of covalent radii at which s/(2 + s) has bent halfway."""
 
@@ -215,6 +217,19 @@ class RadialFunctions(nn.Module):
         if config.envelope_at == "basis":
             return functions * strength, torch.ones_like(strength)
         return functions, strength
+
+    @torch.no_grad()
+    def excess(self) -> float:
+        """How many times larger a bent basis is than one of r/r_c, from three quarters of a contact to the cutoff: by
+        this the first map of an untrained network is drawn smaller. 1 where the basis is not bent."""
+        if self.config.distance_transform in ("covalent", "linear"):
+            return 1.0
+        tables = torch.arange(self.n_tables)
+        lowest = FADE_FROM * self._sums.like(torch.empty(0, dtype=torch.float64)) / self.config.cutoff
+        x = lowest + (1.0 - lowest) * torch.linspace(0.0, 1.0, _PLACES, dtype=torch.float64)[:, None]
+        bent = self._bent(x.flatten(), tables.expand(_PLACES, -1).flatten())
+        sizes = (bessel_basis(r, self.config.radial_basis).square().mean().sqrt() for r in (bent, x.flatten()))
+        return float(next(sizes) / next(sizes))
 
     def _bent(self, x: Float[Tensor, " slot"], table: Int[Tensor, " slot"]) -> Float[Tensor, " slot"]:
         if self.config.distance_transform in ("covalent", "linear"):

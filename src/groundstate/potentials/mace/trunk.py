@@ -76,6 +76,8 @@ class MACETrunk(Trunk):
         self.layers = nn.ModuleList(
             Layer(config, len(elements), layer, dtype=dtype, generator=generator) for layer in range(config.layers)
         )
+        for layer in self.layers:
+            layer.radial.hidden[0].data /= self.radial_functions.excess()
         made = Made(dtype=dtype, generator=generator)
         self.gate = Gate(config, len(elements), n_theories, **made) if config.experts else None
         self._merged = MergedCache()
