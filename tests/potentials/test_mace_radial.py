@@ -1,5 +1,8 @@
 """The coordinate of distances, what vanishes at the cutoff, and what vanishes at contact."""
 
+import statistics
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -17,7 +20,7 @@ from groundstate.potentials.mace import (
 )
 from groundstate.potentials.mace.radial import agnesi, soft
 from groundstate.potentials.switch import polynomial_switch
-from small_mace import ELEMENTS, REFERENCES, crystal, dimer, small
+from small_mace import ELEMENTS, REFERENCES, cluster, crystal, dimer, small
 
 PAIRS = [(a, b) for a in ELEMENTS for b in ELEMENTS if a <= b]
 
@@ -119,6 +122,16 @@ def test_every_weight_ends_flat_at_the_cutoff() -> None:
                 )
                 assert max(abs(float(value)) for value in found) < 0.1
                 assert x0 < 1.0 or all(float(value) == 0 for value in found)
+
+
+@pytest.mark.parametrize("kind", ["covalent", "linear", "agnesi", "soft"])
+def test_untrained_networks_are_of_moderate_size(kind: str) -> None:
+    """In the median: a few draws are large whatever the basis. One as large as bending makes it gives 10⁶ eV/atom."""
+    references = sum(REFERENCES[z] for z in cluster().numbers.tolist())
+    shape: dict[str, Any] = {"distance_transform": kind, "lmax": 2, "correlation": 3, "channels": 16, "radial_basis": 8}
+    models = [small(seed=seed, zbl=False, **shape) for seed in range(5)]
+    energies = [abs(float(evaluate(m, cluster(), ("energy",))["energy"]) - references) for m in models]
+    assert 0.01 < statistics.median(energies) / cluster().n_atoms < 10.0
 
 
 def test_fading_is_smooth_and_complete() -> None:

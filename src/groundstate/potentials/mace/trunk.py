@@ -73,11 +73,10 @@ class MACETrunk(Trunk):
         self.embedding = unit_normal([(len(elements), config.channels)], dtype, None, generator)[0]
         conditioned = config.charge != "ignores" or config.multiplicity != "ignores"
         self.conditions = ConditionEmbedding(config, dtype=dtype, generator=generator) if conditioned else None
-        self.layers = nn.ModuleList(
-            Layer(config, len(elements), layer, dtype=dtype, generator=generator) for layer in range(config.layers)
-        )
-        for layer in self.layers:
+        layers = [Layer(config, len(elements), i, dtype=dtype, generator=generator) for i in range(config.layers)]
+        for layer in layers:
             layer.radial.hidden[0].data /= self.radial_functions.excess()
+        self.layers = nn.ModuleList(layers)
         made = Made(dtype=dtype, generator=generator)
         self.gate = Gate(config, len(elements), n_theories, **made) if config.experts else None
         self._merged = MergedCache()
