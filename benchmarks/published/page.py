@@ -123,7 +123,7 @@ def _published(value: Mapping[str, Any] | None) -> str:
 
 def _made(name: str, card: Mapping[str, Any]) -> str:
     runs, frames = card["runs"], card["frames"]
-    minutes = " ".join(dict.fromkeys(f"{run['minutes']:.0f} ({_core_minutes(run)})" for run in runs))
+    minutes = " ".join(dict.fromkeys(f"{_short(run['minutes'])} ({_core_minutes(run)})" for run in runs))
     epochs = " ".join(dict.fromkeys(f"{run['epochs']:.0f}" for run in runs))
     commits = " ".join(dict.fromkeys(f"`{run['commit'][:9]}`" for run in runs))
     taught = f"{frames['train']} + {frames['valid']}"
@@ -133,7 +133,11 @@ def _made(name: str, card: Mapping[str, Any]) -> str:
 def _core_minutes(run: Mapping[str, Any]) -> str:
     """Minutes that a core worked; not known of a run that was continued."""
     spent = run.get("processor_minutes")
-    return "–" if spent is None else f"{spent:.0f}"
+    return "–" if spent is None else _short(spent)
+
+
+def _short(minutes: float) -> str:
+    return f"{minutes:.0f}" if minutes >= 5 else f"{minutes:.1f}"
 
 
 def _copies(name: str, own: PublishedSet, card: Mapping[str, Any]) -> list[str]:
