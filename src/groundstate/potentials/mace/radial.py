@@ -228,8 +228,8 @@ class RadialFunctions(nn.Module):
         lowest = FADE_FROM * self._sums.like(torch.empty(0, dtype=torch.float64)) / self.config.cutoff
         x = lowest + (1.0 - lowest) * torch.linspace(0.0, 1.0, _PLACES, dtype=torch.float64)[:, None]
         bent = self._bent(x.flatten(), tables.expand(_PLACES, -1).flatten())
-        sizes = (bessel_basis(r, self.config.radial_basis).square().mean().sqrt() for r in (bent, x.flatten()))
-        return float(next(sizes) / next(sizes))
+        large, usual = (bessel_basis(r, self.config.radial_basis).square().mean().sqrt() for r in (bent, x.flatten()))
+        return float(large / usual)
 
     def _bent(self, x: Float[Tensor, " slot"], table: Int[Tensor, " slot"]) -> Float[Tensor, " slot"]:
         if self.config.distance_transform in ("covalent", "linear"):
