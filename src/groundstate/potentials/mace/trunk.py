@@ -74,8 +74,9 @@ class MACETrunk(Trunk):
         conditioned = config.charge != "ignores" or config.multiplicity != "ignores"
         self.conditions = ConditionEmbedding(config, dtype=dtype, generator=generator) if conditioned else None
         layers = [Layer(config, len(elements), i, dtype=dtype, generator=generator) for i in range(config.layers)]
+        excess = self.radial_functions.excess()
         for layer in layers:
-            layer.radial.hidden[0].data /= self.radial_functions.excess()
+            layer.radial.hidden[0].data /= excess
         self.layers = nn.ModuleList(layers)
         made = Made(dtype=dtype, generator=generator)
         self.gate = Gate(config, len(elements), n_theories, **made) if config.experts else None
