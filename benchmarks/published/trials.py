@@ -5,7 +5,9 @@
 
 A way is what it changes in the recipe of the set, values as in TOML; the empty one changes nothing. Errors, in the
 measure of the set, are those on the frames that choose the epoch, and on those that were taught: what lies between is
-what did not generalise. Frames that judge the published tables are not used. One thread; the same command continues.
+what did not generalise. `--shortest N` sets aside the N frames to learn from in which atoms come nearest to each other,
+and tells errors on these too: what a model does just beyond its data. Frames that judge the published tables are not
+used. One thread; the same command continues.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from sets import divide, load_sets
 from groundstate.data import Record
 from groundstate.potentials import Potential
 from groundstate.training import Recipe, evaluate_errors, load_recipe, train_from_scratch
+from groundstate.training.nearest import nearest_distances
 
 
 def main() -> None:
@@ -30,6 +33,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the public data sets")
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--minutes", type=float, default=6.0)
+    parser.add_argument("--shortest", type=int, default=0, help="frames with the shortest bonds to set aside")
     parser.add_argument("--ways", nargs="+", default=[""], help="changes of the recipe, each a string")
     parser.add_argument("--sets-file", type=Path, default=HERE / "sets.toml")
     parser.add_argument("--recipes", type=Path, default=RECIPES)
@@ -40,18 +44,31 @@ def main() -> None:
     torch.set_num_threads(1)
     chosen = known[options.set]
     division = divide(chosen, options.data, None)
+    taught, beyond = without_shortest(division.train, options.shortest)
+    judged = {"taught": taught, "choosing": division.valid} | ({"shortest": beyond} if beyond else {})
     recipe = load_recipe(options.recipes / f"{chosen.recipe}.toml")
     for way in options.ways:
         model, train = changed(recipe, way)
         train = replace(train, time_limit_minutes=options.minutes)
-        folder = options.output / f"{options.set} {options.minutes:g} {way}".strip().replace("/", "_")
-        run = train_from_scratch(division.train, division.valid, model, train, folder)
+        name = f"{options.set} {options.minutes:g} {f'without {len(beyond)} ' if beyond else ''}{way}"
+        folder = options.output / name.strip().replace("/", "_")
+        run = train_from_scratch(taught, division.valid, model, train, folder)
+        said = ", ".join(f"{part} {errors(run.potential, some, chosen.error)}" for part, some in judged.items())
         epochs = run.history[-1]["epoch"]
-        taught, choosing = (
-            errors(run.potential, records, chosen.error) for records in (division.train, division.valid)
-        )
-        said = f"{epochs:6.1f} epochs, {chosen.error.upper()} taught {taught}, choosing {choosing}"
-        print(f"{said}: {way or 'the recipe'}", flush=True)
+        print(f"{epochs:6.1f} epochs, {chosen.error.upper()} {said}: {way or 'the recipe'}", flush=True)
+
+
+def without_shortest(records: list[Record], count: int) -> tuple[list[Record], list[Record]]:
+    """All but so many frames, and those: of each two elements in turn the frame in which they come nearest."""
+    tables = torch.stack([nearest_distances([record]) for record in records])
+    first, second = torch.triu_indices(*tables.shape[1:])
+    orders = [pair.argsort() for pair in tables[:, first, second].T if pair.isfinite().any()]
+    aside: dict[int, None] = {}
+    for rank in range(len(records)):
+        for order in orders:
+            if len(aside) < count:
+                aside[int(order[rank])] = None
+    return [r for i, r in enumerate(records) if i not in aside], [records[i] for i in aside]
 
 
 def changed(recipe: Recipe, way: str) -> tuple[Any, Any]:

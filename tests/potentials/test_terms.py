@@ -53,6 +53,31 @@ def test_zbl_falls_monotonically_and_ends_smoothly_at_bonding_distance(pair: tup
     assert float(end["forces"].abs().max()) < 1e-6
 
 
+def test_zbl_begins_where_the_data_end_and_no_further_out_than_a_bond() -> None:
+    term = ZBL([1, 6, 8], taught=True)
+    model = Model(None, {}, {"repulsion": term}, description={"kind": "zbl"})
+    radii = term.get_buffer("radii")
+    first, second = torch.tensor([6, 8, 6]), torch.tensor([8, 6, 6])
+    sums = radii[first] + radii[second]
+    assert torch.equal(term.ranges(first, second), sums)  # nothing told: as if it were not asked to know
+    nearest = torch.full((119, 119), torch.inf, dtype=F64)
+    nearest[6, 8] = nearest[8, 6] = 1.18
+    nearest[8, 8] = 2.1
+    assert term.taught is not None
+    term.taught.know(nearest)
+    assert term.ranges(first, second).tolist() == [1.18, 1.18, float(sums[2])]
+    oxygen = torch.tensor([8])
+    assert torch.equal(term.ranges(oxygen, oxygen), 2 * radii[oxygen])
+    pairs = System.batch([dimer(r, 6, 8) for r in (1.3, 1.181, 1.17, 1.0, 0.5)])
+    said = evaluate(model, pairs, ("energy", "forces"))
+    assert said["energy"][:2].tolist() == [0.0, 0.0]
+    assert not said["forces"][:4].any()
+    pushes = said["forces"][5::2, 0]
+    assert (pushes > 0).all()
+    assert (pushes.diff() > 0).all()
+    assert float(evaluate(repulsion(), dimer(1.18, 6, 8), ("forces",))["forces"][1, 0]) > 1.0  # the reason for it
+
+
 def test_reference_energies_by_level_of_theory() -> None:
     references = Model(
         None, {}, {"e0": ReferenceEnergies([{1: -1.0, 8: -5.0}, {1: -2.0, 8: -7.0}])}, description={"kind": "e0"}

@@ -8,6 +8,7 @@ from groundstate.atoms import System
 from groundstate.data import Record
 from groundstate.potentials import checkpoint
 from groundstate.potentials.mace import Hold, MACEConfig
+from groundstate.potentials.nearest import Nearest
 from groundstate.training import TrainConfig, train_from_scratch
 from groundstate.training.nearest import nearest_distances
 from training.specimens import copper
@@ -32,7 +33,9 @@ def test_a_trained_model_knows_how_near_it_was_taught(tmp_path: Path) -> None:
     config = TrainConfig(epochs=1, batch_size=3, weights={"energy": 1.0, "forces": 1.0}, accelerator="cpu")
     shape = MACEConfig(channels=4, lmax=1, hidden_lmax=0, correlation=2, layers=1, cutoff=3.5)
     result = train_from_scratch(records, copper(2, seed=2), shape, config, tmp_path)
-    (hold,) = (module for module in checkpoint.load(result.path).modules() if isinstance(module, Hold))
+    hold, begins = (module for module in checkpoint.load(result.path).modules() if isinstance(module, Nearest))
+    assert isinstance(hold, Hold)
     nearest = float(nearest_distances(records)[29, 29])
-    torch.testing.assert_close(hold.get_buffer("nearest"), torch.tensor([nearest]))
     assert 2.0 < nearest < 3.0
+    torch.testing.assert_close(hold.distances(), torch.tensor([nearest]))
+    assert begins.distances().tolist() == [nearest]

@@ -1,4 +1,5 @@
-"""How near the structures of a training set ever bring two elements: below that, a network holds what it learned."""
+"""How near the structures of a training set ever bring two elements: below that, a network holds what it learned and
+nuclear repulsion takes over."""
 
 from collections.abc import Sequence
 
@@ -12,21 +13,23 @@ from groundstate.atoms import pair_distances
 from groundstate.atoms.elements import N_ELEMENTS, periodic_table
 from groundstate.data import Record
 from groundstate.potentials import Potential
-from groundstate.potentials.mace import TRUSTED, Hold
+from groundstate.potentials.mace import TRUSTED
+from groundstate.potentials.nearest import Nearest
 
 _MANY = 20_000
 """Records that take long enough for a progress bar."""
 
 
 def take_nearest(potential: Potential, records: Sequence[Record], *, progress: bool = False) -> None:
-    """Tell every MACE in a potential that holds at the nearest distance (`potentials.mace.Hold`) what these records
-    know. A model that was told before knows the nearest of both. Checked: tests/training/test_nearest.py
+    """Tell everything in a potential that builds on it (`potentials.nearest.Nearest`: where a network holds, where
+    nuclear repulsion begins) what these records know. A model that was told before knows the nearest of both.
+    Checked: tests/training/test_nearest.py
     """
-    holds = [module for module in potential.modules() if isinstance(module, Hold)]
-    if holds:
+    ignorant = [module for module in potential.modules() if isinstance(module, Nearest)]
+    if ignorant:
         found = nearest_distances(records, progress=progress)
-        for hold in holds:
-            hold.know(found)
+        for module in ignorant:
+            module.know(found)
 
 
 def nearest_distances(records: Sequence[Record], *, progress: bool = False) -> Float[Tensor, "number number"]:

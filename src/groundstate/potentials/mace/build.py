@@ -59,8 +59,10 @@ def build(
         "short_range": ShortRange(scales, _per_theory("shift", shift, n_theories)),
         "references": ReferenceEnergies(reference_energies),
     }
-    if zbl:
-        terms["zbl"] = MACEZBL(known, config.cutoff_power, config.cutoff, scales) if zbl == "mace" else ZBL(known)
+    if zbl == "mace":
+        terms["zbl"] = MACEZBL(known, config.cutoff_power, config.cutoff, scales)
+    elif zbl:
+        terms["zbl"] = ZBL(known, taught=config.repulsion_from == "taught")
     description = {
         "kind": "mace",
         "revision": REVISION,

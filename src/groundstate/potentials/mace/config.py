@@ -10,6 +10,7 @@ from groundstate.atoms.contract import Attitude
 DistanceTransform = Literal["covalent", "linear", "agnesi", "soft"]
 Envelope = Literal["cubic", "polynomial"]
 EnvelopeAt = Literal["weights", "basis"]
+RepulsionFrom = Literal["taught", "covalent"]
 DType = Literal["float32", "float64"]
 
 
@@ -37,6 +38,9 @@ class MACEConfig:
     fade_at_contact     neighbours fade out well inside a bond, where the screened nuclear repulsion takes over
     hold_at_nearest     nearer than the training data ever had a pair of elements, it is felt as if it were not, and
                         repulsion alone pushes, see `radial.Hold`
+    repulsion_from      where that repulsion of nuclei begins. "taught": at the nearest distance of the pair of elements
+                        in the training data, and no further out than the sum of their covalent radii; "covalent": at
+                        that sum, also where bonds of the data are shorter, see `ZBL`
     residual            features are carried on through a matrix of the element, except into the first layer
     residual_first      into the first layer too: an atom without neighbours then has features of its element
     average_neighbours  of the training data: sums over neighbours are divided by it
@@ -66,6 +70,7 @@ class MACEConfig:
     radial_smoothness: int = 1
     fade_at_contact: bool = True
     hold_at_nearest: bool = True
+    repulsion_from: RepulsionFrom = "taught"
     residual: bool = True
     residual_first: bool = False
     average_neighbours: float = 16.0
@@ -105,6 +110,7 @@ class MACEConfig:
             ("distance_transform", DistanceTransform),
             ("envelope", Envelope),
             ("envelope_at", EnvelopeAt),
+            ("repulsion_from", RepulsionFrom),
             ("charge", Attitude),
             ("multiplicity", Attitude),
             ("dtype", DType),
@@ -164,6 +170,7 @@ _YOUNGER: dict[str, Any] = {
     "radial_knots": 0,
     "radial_smoothness": 1,
     "hold_at_nearest": False,
+    "repulsion_from": "covalent",
     "residual_first": False,
     "experts": 0,
 }

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from groundstate.atoms.elements import element
 from groundstate.equivariant import Constant, unit_normal
 from groundstate.potentials.mace.config import Envelope, MACEConfig
+from groundstate.potentials.nearest import Nearest
 from groundstate.potentials.switch import polynomial_switch
 
 SILU_SCALE = 1.0 / math.sqrt(0.3557755)
@@ -85,7 +86,7 @@ def fade(s: Float[Tensor, " slot"]) -> Float[Tensor, " slot"]:
     return t * t * t * (10.0 + t * (6.0 * t - 15.0))
 
 
-class Hold(nn.Module):
+class Hold(Nearest):
     """The distance at which a neighbour is felt: its own, but hardly less than the training data know.
 
     With h the distance where holding begins, w = CLOSING and u = (r/h − 1 + w)/w,
@@ -102,20 +103,13 @@ class Hold(nn.Module):
     """
 
     def __init__(self, elements: Sequence[int], sums: Float[Tensor, " pair"], dtype: torch.dtype) -> None:
-        super().__init__()
-        self._elements, self._sums = list(elements), Constant(sums.numpy())
-        self.register_buffer("nearest", torch.zeros_like(sums, dtype=dtype))  # Å; 0: not told yet
-
-    @torch.no_grad()
-    def know(self, nearest: Float[Tensor, "number number"]) -> None:
-        """Of each two elements, by atomic number, the distance in Å that is taught; the nearer of this and before."""
-        before, told = self.get_buffer("nearest"), nearest[self._elements][:, self._elements].reshape(-1)
-        before.copy_(torch.where(before > 0, torch.minimum(before, told.to(before)), told.to(before)))
+        super().__init__(elements, dtype)
+        self._sums = Constant(sums.numpy())
 
     def begins(self) -> Float[Tensor, " pair"]:
         """h in Å of every pair, class_i · classes + class_j."""
-        nearest: Tensor = self.get_buffer("nearest")
-        sums, n = self._sums.like(nearest), len(self._elements)
+        nearest = self.distances()
+        sums, n = self._sums.like(nearest), math.isqrt(len(nearest))
         shares = (nearest / sums).view(n, n)
         daring = shares.amin(dim=1)
         shares = torch.where(shares.isfinite(), shares, torch.minimum(daring[:, None], daring))

@@ -1,14 +1,17 @@
 """Screened nuclear repulsion: the wall every potential needs where no data are."""
 
+import math
 from collections.abc import Iterable, Mapping
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from groundstate.atoms import Geometry, System
 from groundstate.atoms.elements import periodic_table
 from groundstate.atoms.units import BOHR, COULOMB
 from groundstate.potentials.model import Term
+from groundstate.potentials.nearest import Nearest
 from groundstate.potentials.potential import Energy
 from groundstate.potentials.switch import polynomial_switch
 
@@ -22,27 +25,47 @@ class ZBL(Term):
 
     φ(x) = Σ c_k exp(−d_k x); r_c = R_i + R_j, the sum of covalent radii, so it acts below bonding distance only;
     s(x) = 1 − 28 x⁶ + 48 x⁷ − 21 x⁸, whose first and second derivative vanish at 1. Positive and falling with r
-    everywhere, since φ, 1/r and s are. No parameters; `elements` only bounds the cutoff.
+    everywhere, since φ, 1/r and s are. No parameters.
+
+    elements  it is for; of all that there are when not given
+    taught    r_c is the distance of the nearest such atoms in the training data where that is shorter than R_i + R_j:
+              many bonds are shorter, and a network that has to cancel the repulsion inside them does it only as far
+              as its data go. Then the structures of the training data are not touched
     Source: Ziegler, Biersack, Littmark, The Stopping and Range of Ions in Matter (1985).
     Checked: tests/potentials/test_terms.py
     """
 
     reaches_contact = True
 
-    def __init__(self, elements: Iterable[int] | None = None) -> None:
+    def __init__(self, elements: Iterable[int] | None = None, *, taught: bool = False) -> None:
         super().__init__()
         rows = periodic_table()
+        known = sorted(elements) if elements is not None else [row.number for row in rows]
         radii = torch.tensor([0.0, *(row.covalent_radius for row in rows)], dtype=torch.float64)
+        classes = torch.full((len(radii),), len(known) ** 2)  # of a stranger: beyond every table
+        classes[known] = torch.arange(len(known))
         self.register_buffer("radii", radii, persistent=False)
-        self.cutoff = 2 * float(radii.max() if elements is None else radii[sorted(elements)].max())
+        self.register_buffer("classes", classes, persistent=False)
+        self.taught = Nearest(known) if taught else None
+        self.cutoff = 2 * float(radii[known].max())
 
     def forward(self, system: System, geometry: Geometry, outputs: Mapping[str, Tensor]) -> Energy:
         """Half of each pair's repulsion belongs to either atom."""
-        radii, edges = self.get_buffer("radii"), geometry.edges(self.cutoff)
+        edges = geometry.edges(self.cutoff)
         z_i, z_j = system.numbers[edges.receivers], system.numbers[edges.senders]
         r = edges.distances
-        x = r / (radii[z_i] + radii[z_j])
+        x = r / self.ranges(z_i, z_j)
         length = 0.8854 * BOHR / (z_i.to(r.dtype) ** 0.23 + z_j.to(r.dtype) ** 0.23)
         screening = sum((c * torch.exp(-d * r / length) for c, d in _SCREENING), start=torch.zeros_like(r))
         pair = COULOMB / r * z_i * z_j * screening * polynomial_switch(x, 6)  # r first: it is float64
         return Energy.of_atoms(system, 0.5 * edges.sum_to_receivers(pair))
+
+    def ranges(self, z_i: Int[Tensor, " pair"], z_j: Int[Tensor, " pair"]) -> Float[Tensor, " pair"]:
+        """r_c in Å of pairs of atomic numbers."""
+        radii, classes = self.get_buffer("radii"), self.get_buffer("classes")
+        sums = radii[z_i] + radii[z_j]
+        if self.taught is None:
+            return sums
+        nearest = self.taught.distances()
+        told = nearest[classes[z_i] * math.isqrt(len(nearest)) + classes[z_j]]
+        return torch.where(told > 0, torch.minimum(told, sums), sums)

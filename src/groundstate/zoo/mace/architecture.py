@@ -131,6 +131,7 @@ def architecture(found: Extraction, precision: DType | None = None, radial_knots
         radial_smoothness=2,
         fade_at_contact=False,
         hold_at_nearest=False,
+        repulsion_from="covalent",
         residual_first=True,
         average_neighbours=float(found.attribute("interactions.0", "avg_num_neighbors")),
         readout_width=width,
