@@ -7,8 +7,9 @@ from torch import Tensor
 from groundstate.atoms import System
 from groundstate.atoms.elements import element
 from groundstate.potentials import evaluate
-from groundstate.potentials.mace import TRUSTED, Hold, MACEConfig
+from groundstate.potentials.mace import Hold, MACEConfig
 from groundstate.potentials.mace.radial import CLOSING, FADE_FROM, FADE_TO
+from groundstate.potentials.nearest import TRUSTED
 from small_mace import ELEMENTS, dimer, small
 
 NUMBERS = torch.tensor(ELEMENTS)

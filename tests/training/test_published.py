@@ -13,6 +13,7 @@ import torch
 
 from groundstate.data import Provenance, Record, write
 from groundstate.training import ErrorRow, ErrorTable
+from groundstate.training.nearest import nearest_distances
 from training.specimens import copper
 
 SETS = """
@@ -185,6 +186,23 @@ def test_trials_change_one_thing_each(
     assert len({line[line.index("choosing") + 3] for line in lines}) == 3  # errors of forces
     benchmark["trials"].main()
     assert [line.split() for line in capsys.readouterr().out.splitlines() if " taught " in line] == lines
+
+
+def test_the_shortest_bonds_are_set_aside_and_told(
+    benchmark: dict[str, ModuleType], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = copper(9, seed=1)
+    near = [float(nearest_distances([record])[29, 29]) for record in records]
+    kept, aside = benchmark["trials"].without_shortest(records, 2)
+    shortest = sorted(range(9), key=lambda i: near[i])[:2]
+    assert [id(record) for record in aside] == [id(records[i]) for i in shortest]
+    assert [id(record) for record in kept] == [id(records[i]) for i in range(9) if i not in shortest]
+    places = ["--data", str(folder), "--output", str(folder / "trials"), "--shortest", "3"]
+    places += ["--sets-file", str(folder / "sets.toml"), "--recipes", str(folder)]
+    monkeypatch.setattr(sys, "argv", ["trials.py", "toy-Cu", *places])
+    benchmark["trials"].main()
+    (line,) = (line.split() for line in capsys.readouterr().out.splitlines() if " taught " in line)
+    assert float(line[line.index("shortest") + 3]) > 0
 
 
 def test_a_way_that_names_one_weight_leaves_the_others(benchmark: dict[str, ModuleType], folder: Path) -> None:

@@ -6,12 +6,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+TRUSTED = 0.97
+"""Of the nearest distance in the training data: what a network says is followed as far as this. From further in,
+energies that fall outside of the data would be followed into the hole."""
+
 
 class Nearest(nn.Module):
     """The distance of the nearest atoms of each two elements in the training data, kept with the weights.
 
-    Told before the first step (`training.nearest.take_nearest`); what builds on it says where a network's knowledge
-    ends (`mace.Hold`) and where nuclear repulsion begins (`terms.ZBL`). Checked: tests/training/test_nearest.py
+    Told before the first step (`training.nearest.take_nearest`). Below TRUSTED of it a network holds what it learned
+    (`mace.Hold`), and nuclear repulsion takes over (`terms.ZBL`). Checked: tests/training/test_nearest.py
     """
 
     def __init__(self, elements: Sequence[int], dtype: torch.dtype = torch.float64) -> None:

@@ -13,8 +13,7 @@ from groundstate.atoms import pair_distances
 from groundstate.atoms.elements import N_ELEMENTS, periodic_table
 from groundstate.data import Record
 from groundstate.potentials import Potential
-from groundstate.potentials.mace import TRUSTED
-from groundstate.potentials.nearest import Nearest
+from groundstate.potentials.nearest import TRUSTED, Nearest
 
 _MANY = 20_000
 """Records that take long enough for a progress bar."""

@@ -5,7 +5,6 @@ from groundstate.potentials.mace.config import SIZES, MACEConfig
 from groundstate.potentials.mace.heads import EnergyHead, ScalarHead
 from groundstate.potentials.mace.message import Message
 from groundstate.potentials.mace.radial import (
-    TRUSTED,
     DistanceTransform,
     Hold,
     RadialFunctions,
@@ -18,7 +17,6 @@ from groundstate.potentials.mace.trunk import Layer, MACETrunk
 
 __all__ = [
     "SIZES",
-    "TRUSTED",
     "DistanceTransform",
     "EnergyHead",
     "Hold",

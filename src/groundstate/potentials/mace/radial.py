@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from groundstate.atoms.elements import element
 from groundstate.equivariant import Constant, unit_normal
 from groundstate.potentials.mace.config import Envelope, MACEConfig
-from groundstate.potentials.nearest import Nearest
+from groundstate.potentials.nearest import TRUSTED, Nearest
 from groundstate.potentials.switch import polynomial_switch
 
 SILU_SCALE = 1.0 / math.sqrt(0.3557755)
@@ -20,9 +20,6 @@ SILU_SCALE = 1.0 / math.sqrt(0.3557755)
 FADE_FROM, FADE_TO = 0.75, 0.5
 """Fractions of the sum of covalent radii between which a neighbour fades out towards contact: below half of it only the
 nuclear repulsion is left whatever the weights, above three quarters lie the bonds of nearly everything."""
-TRUSTED = 0.97
-"""Of the nearest distance in the training data: `Hold` begins there. From further in, energies that fall outside of the
-data would be followed into the hole."""
 CLOSING = 0.06
 """Of the distance where `Hold` begins: the range in which it closes."""
 AGNESI = (0.9183, 4.5791, 1.0805)

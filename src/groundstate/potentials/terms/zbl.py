@@ -11,7 +11,7 @@ from groundstate.atoms import Geometry, System
 from groundstate.atoms.elements import periodic_table
 from groundstate.atoms.units import BOHR, COULOMB
 from groundstate.potentials.model import Term
-from groundstate.potentials.nearest import Nearest
+from groundstate.potentials.nearest import TRUSTED, Nearest
 from groundstate.potentials.potential import Energy
 from groundstate.potentials.switch import polynomial_switch
 
@@ -28,9 +28,9 @@ class ZBL(Term):
     everywhere, since φ, 1/r and s are. No parameters.
 
     elements  it is for; of all that there are when not given
-    taught    r_c is the distance of the nearest such atoms in the training data where that is shorter than R_i + R_j:
-              many bonds are shorter, and a network that has to cancel the repulsion inside them does it only as far
-              as its data go. Then the structures of the training data are not touched
+    taught    r_c is TRUSTED · the distance of the nearest such atoms in the training data where that is shorter than
+              R_i + R_j: many bonds are shorter, and a network that has to cancel the repulsion inside them does it
+              only as far as its data go. Then structures of the training data are not touched
     Source: Ziegler, Biersack, Littmark, The Stopping and Range of Ions in Matter (1985).
     Checked: tests/potentials/test_terms.py
     """
@@ -68,4 +68,4 @@ class ZBL(Term):
             return sums
         nearest = self.taught.distances()
         told = nearest[classes[z_i] * math.isqrt(len(nearest)) + classes[z_j]]
-        return torch.where(told > 0, torch.minimum(told, sums), sums)
+        return torch.where(told > 0, torch.minimum(TRUSTED * told, sums), sums)
