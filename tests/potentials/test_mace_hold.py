@@ -6,10 +6,10 @@ from torch import Tensor
 
 from groundstate.atoms import System
 from groundstate.atoms.elements import element
-from groundstate.potentials import evaluate
+from groundstate.potentials import Model, evaluate
 from groundstate.potentials.mace import Hold, MACEConfig
 from groundstate.potentials.mace.radial import CLOSING, FADE_FROM, FADE_TO
-from groundstate.potentials.nearest import TRUSTED
+from groundstate.potentials.nearest import TRUSTED, Nearest
 from small_mace import ELEMENTS, dimer, small
 
 NUMBERS = torch.tensor(ELEMENTS)
@@ -23,6 +23,13 @@ def told(share: float) -> Tensor:
     nearest = torch.full((119, 119), torch.inf, dtype=torch.float64)
     nearest[NUMBERS[:, None], NUMBERS] = share * SUMS.view(len(ELEMENTS), -1)
     return nearest
+
+
+def tell(model: Model, nearest: Tensor) -> None:
+    """As training does."""
+    for module in model.modules():
+        if isinstance(module, Nearest):
+            module.know(nearest)
 
 
 def hold_at(share: float) -> Hold:
@@ -88,17 +95,37 @@ def test_below_it_the_network_pushes_nothing(seed: int) -> None:
     lengths = torch.linspace(FADE_FROM + 0.001, (1 - CLOSING) * TRUSTED - 0.001, 9, dtype=torch.float64) * bond
     pairs = System.batch([dimer(a, b, float(r)) for r in lengths])
     assert evaluate(model, pairs, ("forces",))["forces"].abs().max() > 1e-4
-    for module in model.modules():
-        if isinstance(module, Hold):
-            module.know(told(1.0))
+    tell(model, told(1.0))
     said = evaluate(model, pairs, ("energy", "forces"))
     assert said["forces"].abs().max() < 1e-14
     assert float(said["energy"].std()) < 1e-9
 
 
-def test_older_model_files_do_not_hold() -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_nuclei_push_where_it_holds_and_touch_nothing_that_was_taught(seed: int) -> None:
+    """With the same weights: down to the nearest taught distance as if there were no repulsion, then it alone."""
+    with_it, without = small(seed=seed), small(seed=seed, zbl=False)
+    nearest = 0.85
+    for model in (with_it, without):
+        tell(model, told(nearest))
+    a, b = ELEMENTS[:2]
+    bond = element(a).covalent_radius + element(b).covalent_radius
+    taught = System.batch([dimer(a, b, share * bond) for share in (nearest, 0.9, 1.0, 1.5)])
+    for name, said in evaluate(with_it, taught, ("energy", "forces")).items():
+        assert torch.equal(said, evaluate(without, taught, (name,))[name])
+    closed = torch.linspace(0.4, (1 - CLOSING) * TRUSTED * nearest - 0.001, 9, dtype=torch.float64) * bond
+    pushes = evaluate(with_it, System.batch([dimer(a, b, float(r)) for r in closed]), ("forces",))["forces"][1::2]
+    outwards = pushes @ torch.tensor([0.0, 0.6, 0.8], dtype=torch.float64)
+    assert (outwards > 0).all()
+    assert (outwards.diff() < 0).all()
+
+
+def test_older_model_files_do_not_hold_and_repel_inside_bonds() -> None:
     record = MACEConfig().as_dict()
     del record["hold_at_nearest"]
+    del record["repulsion_from"]
     config = MACEConfig.from_dict(record)
     assert not config.hold_at_nearest
+    assert config.repulsion_from == "covalent"
+    assert "repulsion_from" not in config.as_dict()  # described, and fingerprinted, as on the day it was written
     assert not [m for m in small(hold_at_nearest=False).modules() if isinstance(m, Hold)]
