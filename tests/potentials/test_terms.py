@@ -54,18 +54,19 @@ def test_zbl_falls_monotonically_and_ends_smoothly_at_bonding_distance(pair: tup
 
 
 def test_zbl_begins_where_the_data_end_and_no_further_out_than_a_bond() -> None:
-    term = ZBL([1, 6, 8], taught=True)
+    term = ZBL([1, 6, 8], shortest=0.6)
     model = Model(None, {}, {"repulsion": term}, description={"kind": "zbl"})
     radii = term.get_buffer("radii")
-    first, second = torch.tensor([6, 8, 6]), torch.tensor([8, 6, 6])
+    first, second = torch.tensor([6, 8, 6, 1]), torch.tensor([8, 6, 6, 1])
     sums = radii[first] + radii[second]
     assert torch.equal(term.ranges(first, second), sums)  # nothing told: as if it were not asked to know
     nearest = torch.full((119, 119), torch.inf, dtype=F64)
     nearest[6, 8] = nearest[8, 6] = 1.18
-    nearest[8, 8] = 2.1
+    nearest[8, 8], nearest[1, 1] = 2.1, 0.2
     assert term.taught is not None
     term.taught.know(nearest)
-    assert term.ranges(first, second).tolist() == [0.97 * 1.18, 0.97 * 1.18, float(sums[2])]
+    expected = torch.tensor([0.97 * 1.18, 0.97 * 1.18, float(sums[2]), 0.6 * float(sums[3])], dtype=F64)
+    torch.testing.assert_close(term.ranges(first, second), expected)
     oxygen = torch.tensor([8])
     assert torch.equal(term.ranges(oxygen, oxygen), 2 * radii[oxygen])
     pairs = System.batch([dimer(r, 6, 8) for r in (1.3, 1.18, 1.13, 1.0, 0.5)])

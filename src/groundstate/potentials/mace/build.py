@@ -12,6 +12,7 @@ from groundstate.atoms.elements import element, symbols
 from groundstate.potentials.mace.config import MACEConfig
 from groundstate.potentials.mace.heads import DipoleHead, EnergyHead, ScalarHead
 from groundstate.potentials.mace.merging import MergedFor
+from groundstate.potentials.mace.radial import FADE_FROM
 from groundstate.potentials.mace.trunk import MACETrunk, Made
 from groundstate.potentials.model import Head, Model, Term
 from groundstate.potentials.potential import Potential, Sum
@@ -62,7 +63,8 @@ def build(
     if zbl == "mace":
         terms["zbl"] = MACEZBL(known, config.cutoff_power, config.cutoff, scales)
     elif zbl:
-        terms["zbl"] = ZBL(known, taught=config.repulsion_from == "taught")
+        # Where neighbours fade out nothing else is left to push.
+        terms["zbl"] = ZBL(known, shortest=FADE_FROM if config.repulsion_from == "taught" else 1.0)
     description = {
         "kind": "mace",
         "revision": REVISION,

@@ -39,8 +39,8 @@ class MACEConfig:
     hold_at_nearest     nearer than the training data ever had a pair of elements, it is felt as if it were not, and
                         repulsion alone pushes, see `radial.Hold`
     repulsion_from      where that repulsion of nuclei begins. "taught": just below the nearest distance of the pair of
-                        elements in the training data, and no further out than the sum of their covalent radii;
-                        "covalent": at that sum, also where bonds of the data are shorter, see `ZBL`
+                        elements in the training data, but between ¾ and 1 sum of their covalent radii; "covalent": at
+                        the sum, also where bonds of the data are shorter, see `ZBL`
     residual            features are carried on through a matrix of the element, except into the first layer
     residual_first      into the first layer too: an atom without neighbours then has features of its element
     average_neighbours  of the training data: sums over neighbours are divided by it

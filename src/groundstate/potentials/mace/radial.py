@@ -91,10 +91,10 @@ class Hold(Nearest):
         r for u ≥ 1,   h [1 − w/2 + w (u³ − u⁴/2)] for 0 < u < 1,   h [1 − w/2] for u ≤ 0,
 
     twice continuously differentiable and never falling. h is TRUSTED · the nearest distance of the pair of elements in
-    the training data, but no longer than the sum of covalent radii, where the screened nuclear repulsion begins, and no
-    shorter than FADE_TO of it, where nothing is left to hold. A pair that the data have nowhere is held where the more
-    daring of its two elements is with others, in sums of covalent radii. So what a network has learned of a pair ends
-    where its data end, flat, and a term that repels whatever the weights goes on alone: energies of atoms pushed
+    the training data, but no longer than the sum of covalent radii, where nuclear repulsion begins at the latest, and
+    no shorter than FADE_TO of it, where nothing is left to hold. A pair that the data have nowhere is held where the
+    more daring of its two elements is with others, in sums of covalent radii. So what a network has learned of a pair
+    ends where its data end, flat, and a term that repels whatever the weights goes on alone: energies of atoms pushed
     together would otherwise be extrapolations. Structures of the training data are not affected.
     Checked: tests/potentials/test_mace_hold.py
     """

@@ -23,21 +23,22 @@ class ZBL(Term):
 
     E = ½ Σ_ij  e²/(4πε₀) Z_i Z_j / r · φ(r/a) · s(r/r_c),  a = 0.8854 a₀ / (Z_i^0.23 + Z_j^0.23)
 
-    φ(x) = Σ c_k exp(−d_k x); r_c = R_i + R_j, the sum of covalent radii, so it acts below bonding distance only;
+    φ(x) = Σ c_k exp(−d_k x); r_c ≤ R_i + R_j, the sum of covalent radii, so it acts below bonding distance only;
     s(x) = 1 − 28 x⁶ + 48 x⁷ − 21 x⁸, whose first and second derivative vanish at 1. Positive and falling with r
     everywhere, since φ, 1/r and s are. No parameters.
 
     elements  it is for; of all that there are when not given
-    taught    r_c is TRUSTED · the distance of the nearest such atoms in the training data where that is shorter than
-              R_i + R_j: many bonds are shorter, and a network that has to cancel the repulsion inside them does it
-              only as far as its data go. Then structures of the training data are not touched
+    shortest  r_c in sums of covalent radii, at least. When this is less than 1, r_c is TRUSTED · the distance of the
+              nearest such atoms in the training data, no more than the sum and no less than `shortest` of it: many
+              bonds are shorter than the sum, and a network that has to cancel the repulsion inside them does it only
+              as far as its data go
     Source: Ziegler, Biersack, Littmark, The Stopping and Range of Ions in Matter (1985).
     Checked: tests/potentials/test_terms.py
     """
 
     reaches_contact = True
 
-    def __init__(self, elements: Iterable[int] | None = None, *, taught: bool = False) -> None:
+    def __init__(self, elements: Iterable[int] | None = None, *, shortest: float = 1.0) -> None:
         super().__init__()
         rows = periodic_table()
         known = sorted(elements) if elements is not None else [row.number for row in rows]
@@ -46,7 +47,7 @@ class ZBL(Term):
         classes[known] = torch.arange(len(known))
         self.register_buffer("radii", radii, persistent=False)
         self.register_buffer("classes", classes, persistent=False)
-        self.taught = Nearest(known) if taught else None
+        self.shortest, self.taught = shortest, Nearest(known) if shortest < 1.0 else None
         self.cutoff = 2 * float(radii[known].max())
 
     def forward(self, system: System, geometry: Geometry, outputs: Mapping[str, Tensor]) -> Energy:
@@ -68,4 +69,4 @@ class ZBL(Term):
             return sums
         nearest = self.taught.distances()
         told = nearest[classes[z_i] * math.isqrt(len(nearest)) + classes[z_j]]
-        return torch.where(told > 0, torch.minimum(TRUSTED * told, sums), sums)
+        return torch.where(told > 0, (TRUSTED * told / sums).clamp(self.shortest, 1.0) * sums, sums)
