@@ -39,14 +39,14 @@ def test_training_goes_on_where_it_was(tmp_path: Path) -> None:
     train, valid = with_moments(copper(8, seed=1)), with_moments(copper(3, seed=2))
     first = train_from_scratch(train, valid, SMALL, replace(CONFIG, remember=2), tmp_path / "first")
     weights = {"energy": 1.0, "forces": 1.0, "magnetic_moments": 1.0}
-    further = replace(CONFIG, weights=weights)
+    further = replace(CONFIG, epochs=20, weights=weights)  # four may not teach a head anything, by seed
     second = train_further(first.potential, train, valid, further, tmp_path / "second")
     assert second.before["forces"].rmse == pytest.approx(first.after["forces"].rmse, rel=1e-6)
     assert second.after["forces"].rmse < first.after["forces"].rmse
     remembered = checkpoint.load(second.path).remembered
     assert remembered is not None
     assert remembered.n_systems == 2
-    assert second.after["magnetic_moments"].mae < 0.8 * second.before["magnetic_moments"].mae
+    assert second.after["magnetic_moments"].mae < 0.3 * second.before["magnetic_moments"].mae
     notes = checkpoint.inspect(second.path)["notes"]["training"]
     assert notes["start"] == first.potential.fingerprint()
     assert checkpoint.load(second.path).provides == {"magnetic_moments"}
