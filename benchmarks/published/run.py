@@ -22,7 +22,7 @@ from page import page
 from sets import SEED_OF_SPLIT, PublishedSet, divide, hashes, load_sets
 
 from groundstate.potentials import Potential, checkpoint
-from groundstate.training import Recipe, load_recipe, train_from_scratch
+from groundstate.training import Recipe, finetune, load_recipe, train_from_scratch
 
 HERE = Path(__file__).parent
 RECIPES = HERE.parents[1] / "recipes"
@@ -66,7 +66,13 @@ def run(name: str, chosen: PublishedSet, options: argparse.Namespace) -> dict[st
     folder = options.output / f"{card}-seed{options.seed}"
     print(f"{card}, seed {options.seed}: {len(division.train)} + {len(division.valid)} frames", flush=True)
     began, worked = time.monotonic(), time.process_time()
-    result = train_from_scratch(division.train, division.valid, recipe.model, config, folder, progress=True)
+    start = checkpoint.load(options.output / chosen.start) if chosen.start else None
+    if start is None:
+        origin = {"model": recipe.model.as_dict()}
+        result = train_from_scratch(division.train, division.valid, recipe.model, config, folder, progress=True)
+    else:
+        origin = {"start": start.fingerprint(), "model": start.describe()["config"]}
+        result = finetune(start, division.train, division.valid, config, folder, certify=False, progress=True)
     whole = time.monotonic() - began >= result.seconds  # else part of the run was made by an earlier call
     worked = round((time.process_time() - worked) / 60, 2)
     circumstances = {"commit": made_with, "processor_minutes": worked if whole else None}
@@ -82,7 +88,7 @@ def run(name: str, chosen: PublishedSet, options: argparse.Namespace) -> dict[st
         "seed of the split": SEED_OF_SPLIT,
         "near copies in the training file": {part: len(copied) for part, copied in division.copies.items()},
         "sha256": hashes(chosen, options.data),
-        "model": recipe.model.as_dict(),
+        **origin,
         "parameters": sum(p.numel() for p in result.potential.parameters()),
         "training": {key: value for key, value in config.as_dict().items() if key != "seed"},
     }

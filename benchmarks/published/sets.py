@@ -47,6 +47,7 @@ class PublishedSet:
     energy: str
     tests: Mapping[str, Part]
     groups: tuple[str, ...] = ()
+    start: str = ""
     first: int | None = None
     subsets: Mapping[int, float] = field(default_factory=dict)
     notes: str = ""

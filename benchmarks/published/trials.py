@@ -6,8 +6,9 @@
 A way is what it changes in the recipe of the set, values as in TOML; the empty one changes nothing. Errors, in the
 measure of the set, are those on the frames that choose the epoch, and on those that were taught: what lies between is
 what did not generalise. `--shortest N` sets aside the N frames to learn from in which atoms come nearest to each other,
-and tells errors on these too: what a model does just beyond its data. Frames that judge the published tables are not
-used. One thread; the same command continues.
+and tells errors on these too: what a model does just beyond its data. `--beyond FILE` tells errors of forces on
+labelled frames of another origin, whose energies may count from another zero. Frames that judge the published tables
+are not used. One thread; the same command continues.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import torch
 from run import HERE, RECIPES
 from sets import divide, load_sets
 
-from groundstate.data import Record
+from groundstate.data import Record, read
 from groundstate.potentials import Potential
 from groundstate.training import Recipe, evaluate_errors, load_recipe, train_from_scratch
 from groundstate.training.nearest import nearest_distances
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--minutes", type=float, default=6.0)
     parser.add_argument("--shortest", type=int, default=0, help="frames with the shortest bonds to set aside")
+    parser.add_argument("--beyond", type=Path, help="labelled frames of another origin to tell errors of forces on")
     parser.add_argument("--ways", nargs="+", default=[""], help="changes of the recipe, each a string")
     parser.add_argument("--sets-file", type=Path, default=HERE / "sets.toml")
     parser.add_argument("--recipes", type=Path, default=RECIPES)
@@ -44,13 +46,15 @@ def main() -> None:
     torch.set_num_threads(1)
     chosen = known[options.set]
     division = divide(chosen, options.data, None)
-    taught, beyond = without_shortest(division.train, options.shortest)
-    judged = {"taught": taught, "choosing": division.valid} | ({"shortest": beyond} if beyond else {})
+    taught, aside = without_shortest(division.train, options.shortest)
+    judged = {"taught": taught, "choosing": division.valid} | ({"shortest": aside} if aside else {})
+    if options.beyond:
+        judged["beyond"] = [Record(r.system, {"forces": r.labels["forces"]}) for r in read(options.beyond).records]
     recipe = load_recipe(options.recipes / f"{chosen.recipe}.toml")
     for way in options.ways:
         model, train = changed(recipe, way)
         train = replace(train, time_limit_minutes=options.minutes)
-        name = f"{options.set} {options.minutes:g} {f'without {len(beyond)} ' if beyond else ''}{way}"
+        name = f"{options.set} {options.minutes:g} {f'without {len(aside)} ' if aside else ''}{way}"
         folder = options.output / name.strip().replace("/", "_")
         run = train_from_scratch(taught, division.valid, model, train, folder)
         said = ", ".join(f"{part} {errors(run.potential, some, chosen.error)}" for part, some in judged.items())
@@ -87,10 +91,12 @@ def changed(recipe: Recipe, way: str) -> tuple[Any, Any]:
 
 
 def errors(potential: Potential, records: list[Record], measure: str) -> str:
-    """Of energies and forces: "rmse" or "mae", as the set is published."""
+    """Of energies and forces, where there are labels: "rmse" or "mae", as the set is published."""
     table = evaluate_errors(potential, records)
-    energy, forces = (1e3 * getattr(table[name], measure) for name in ("energy", "forces"))
-    return f"{energy:.3f} meV/atom {forces:.2f} meV/Å"
+    units = {"energy": "meV/atom", "forces": "meV/Å"}
+    return " ".join(
+        f"{1e3 * getattr(table[name], measure):.4g} {unit}" for name, unit in units.items() if name in table.rows
+    )
 
 
 if __name__ == "__main__":

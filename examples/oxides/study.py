@@ -66,7 +66,7 @@ console = Console()
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--output", type=Path, default=Path("demo"), help="folder for everything that is made")
-    arguments.add_argument("--model", default="chgnet", help="universal model to start from")
+    arguments.add_argument("--model", default="groundstate-0-S", help="universal model to start from")
     arguments.add_argument("--quick", action="store_true", help="every part of it in seconds; its numbers mean nothing")
     output = arguments.parse_args()
     effort = QUICK if output.quick else FULL
@@ -149,7 +149,8 @@ def teach(
         taught = [record for i, record in enumerate(chosen) if i % 5 != 4]
         console.print(f"Learning from {size} labels ({len(taught)} to fit, {len(held_out)} to choose the best weights)")
         options = {**RECIPE.train.as_dict(), "epochs": epochs, "progress": True, "model": RECIPE.model}
-        tuned = gs.finetune(model, taught, held_out, folder / f"finetune-{size}", certify=False, **options)
+        own = {**options, "certify": False, "replay_share": 0.0}  # for MgO alone: what else the base knows may go
+        tuned = gs.finetune(model, taught, held_out, folder / f"finetune-{size}", **own)
         scratch = gs.train(taught, held_out, folder / f"scratch-{size}", **options)
         learners["fine-tuned"][size] = judge(gs.load(tuned.path), unseen, equilibrium)
         learners["scratch"][size] = judge(gs.load(scratch.path), unseen, equilibrium)

@@ -8,6 +8,7 @@ from groundstate.atoms import System
 from groundstate.atoms.elements import element
 from groundstate.potentials import Model, evaluate
 from groundstate.potentials.mace import Hold, MACEConfig
+from groundstate.potentials.mace.config import HeldBy
 from groundstate.potentials.mace.radial import CLOSING, FADE_FROM, FADE_TO
 from groundstate.potentials.nearest import TRUSTED, Nearest
 from small_mace import ELEMENTS, dimer, small
@@ -33,7 +34,7 @@ def tell(model: Model, nearest: Tensor) -> None:
 
 
 def hold_at(share: float) -> Hold:
-    hold = Hold(ELEMENTS, SUMS, torch.float64)
+    hold = Hold(ELEMENTS, torch.float64)
     hold.know(told(share))
     return hold
 
@@ -65,17 +66,24 @@ def test_it_begins_between_the_end_of_the_fade_and_contact(share: float, begins:
     torch.testing.assert_close(hold_at(share).begins().double(), begins * SUMS, rtol=1e-6, atol=0)
 
 
-def test_a_pair_that_was_never_taught_goes_as_far_as_its_elements_with_others() -> None:
-    nearest, (h, o, si) = told(1.5), ELEMENTS
-    known = {(o, o): 0.8, (o, si): 0.9, (si, si): 0.95}
+@pytest.mark.parametrize(
+    ("by", "shares"),
+    [
+        ("pair", [[1.5, 1.3, 0.9], [1.3, 0.8, 0.9], [0.9, 0.9, 0.95]]),
+        ("element", [[1.3, 0.8, 0.9], [0.8, 0.8, 0.8], [0.9, 0.8, 0.9]]),
+    ],
+)
+def test_where_pairs_are_held(by: HeldBy, shares: list[list[float]]) -> None:
+    """Oxygen was seen at 0.8 of a bond, silicon at 0.9, hydrogen at 1.3; hydrogen with silicon never."""
+    h, o, si = ELEMENTS
+    nearest = torch.full((119, 119), torch.inf, dtype=torch.float64)
+    known = {(h, h): 1.5, (h, o): 1.3, (o, o): 0.8, (o, si): 0.9, (si, si): 0.95}
     for (a, b), share in known.items():
         nearest[a, b] = nearest[b, a] = share * SUMS.view(3, 3)[ELEMENTS.index(a), ELEMENTS.index(b)]
-    nearest[h, si] = nearest[si, h] = torch.inf
-    hold = Hold(ELEMENTS, SUMS, torch.float64)
+    hold = Hold(ELEMENTS, torch.float64, by)
     hold.know(nearest)
-    begins = (hold.begins() / SUMS).view(3, 3)
-    assert float(begins[0, 2]) == pytest.approx(TRUSTED * 0.9)  # silicon's nearest, by that with oxygen
-    assert float(begins[1, 2]) == pytest.approx(TRUSTED * 0.9)
+    expected = TRUSTED * torch.tensor(shares, dtype=torch.float64)
+    torch.testing.assert_close(hold.begins(), expected.clamp_max(1.0).view(-1) * SUMS)
 
 
 def test_the_nearer_of_two_trainings_counts() -> None:
@@ -124,8 +132,12 @@ def test_older_model_files_do_not_hold_and_repel_inside_bonds() -> None:
     record = MACEConfig().as_dict()
     del record["hold_at_nearest"]
     del record["repulsion_from"]
+    del record["held_by"]
     config = MACEConfig.from_dict(record)
     assert not config.hold_at_nearest
+    assert config.held_by == "pair"
     assert config.repulsion_from == "covalent"
-    assert "repulsion_from" not in config.as_dict()  # described, and fingerprinted, as on the day it was written
+    assert (
+        not {"repulsion_from", "held_by"} & config.as_dict().keys()
+    )  # described, and fingerprinted, as on the day it was written
     assert not [m for m in small(hold_at_nearest=False).modules() if isinstance(m, Hold)]

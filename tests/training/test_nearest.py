@@ -37,5 +37,5 @@ def test_a_trained_model_knows_how_near_it_was_taught(tmp_path: Path) -> None:
     assert isinstance(hold, Hold)
     nearest = float(nearest_distances(records)[29, 29])
     assert 2.0 < nearest < 3.0
-    torch.testing.assert_close(hold.distances(), torch.tensor([nearest]))
-    assert begins.distances().tolist() == [nearest]
+    torch.testing.assert_close(hold.distances(), torch.tensor([[nearest]]))
+    assert begins.distances().tolist() == [[nearest]]

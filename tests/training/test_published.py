@@ -188,7 +188,7 @@ def test_trials_change_one_thing_each(
     assert [line.split() for line in capsys.readouterr().out.splitlines() if " taught " in line] == lines
 
 
-def test_the_shortest_bonds_are_set_aside_and_told(
+def test_frames_beyond_the_data_are_set_aside_or_given_and_told(
     benchmark: dict[str, ModuleType], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = copper(9, seed=1)
@@ -197,12 +197,18 @@ def test_the_shortest_bonds_are_set_aside_and_told(
     shortest = sorted(range(9), key=lambda i: near[i])[:2]
     assert [id(record) for record in aside] == [id(records[i]) for i in shortest]
     assert [id(record) for record in kept] == [id(records[i]) for i in range(9) if i not in shortest]
+    beyond = [replace(record, labels={"forces": record.labels["forces"]}) for record in copper(2, seed=7)]
+    write(folder / "beyond.extxyz", beyond)
     places = ["--data", str(folder), "--output", str(folder / "trials"), "--shortest", "3"]
+    places += ["--beyond", str(folder / "beyond.extxyz")]
     places += ["--sets-file", str(folder / "sets.toml"), "--recipes", str(folder)]
     monkeypatch.setattr(sys, "argv", ["trials.py", "toy-Cu", *places])
     benchmark["trials"].main()
     (line,) = (line.split() for line in capsys.readouterr().out.splitlines() if " taught " in line)
     assert float(line[line.index("shortest") + 3]) > 0
+    told = line[line.index("beyond") :]
+    assert float(told[1]) > 0
+    assert told[2] == "meV/Å:"  # no energy: it would count from another zero
 
 
 def test_a_way_that_names_one_weight_leaves_the_others(benchmark: dict[str, ModuleType], folder: Path) -> None:

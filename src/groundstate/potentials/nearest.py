@@ -6,6 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from groundstate.atoms.elements import element
+from groundstate.equivariant import Constant
+
 TRUSTED = 0.97
 """Of the nearest distance in the training data: what a network says is followed as far as this. From further in,
 energies that fall outside of the data would be followed into the hole."""
@@ -21,6 +24,8 @@ class Nearest(nn.Module):
     def __init__(self, elements: Sequence[int], dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
         self._elements = list(elements)
+        radii = torch.tensor([element(z).covalent_radius for z in elements], dtype=torch.float64)
+        self.sums = Constant((radii[:, None] + radii).numpy())
         self.register_buffer("nearest", torch.zeros(len(self._elements) ** 2, dtype=dtype))  # Å; 0: not told yet
 
     @torch.no_grad()
@@ -29,6 +34,18 @@ class Nearest(nn.Module):
         before, told = self.get_buffer("nearest"), nearest[self._elements][:, self._elements].reshape(-1)
         before.copy_(torch.where(before > 0, torch.minimum(before, told.to(before)), told.to(before)))
 
-    def distances(self) -> Float[Tensor, " pair"]:
-        """Å of every pair, class_i · classes + class_j; ∞ of pairs that never met, 0 of all where nothing was told."""
-        return self.get_buffer("nearest")
+    def distances(self) -> Float[Tensor, "element element"]:
+        """Å of every two elements; ∞ of those that never met, 0 of all where nothing was told."""
+        return self.get_buffer("nearest").view(len(self._elements), -1)
+
+    def of_pairs(self) -> Float[Tensor, "element element"]:
+        """In sums of covalent radii; of two elements that never met, what they are by `of_elements`."""
+        nearest = self.distances()
+        shares = nearest / self.sums.like(nearest)
+        return torch.where(shares.isfinite(), shares, self.of_elements())
+
+    def of_elements(self) -> Float[Tensor, "element element"]:
+        """In sums of covalent radii, as near as the more daring of the two elements ever came to any other."""
+        nearest = self.distances()
+        daring = (nearest / self.sums.like(nearest)).amin(dim=1)
+        return torch.minimum(daring[:, None], daring)

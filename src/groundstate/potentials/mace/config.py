@@ -10,6 +10,9 @@ from groundstate.atoms.contract import Attitude
 DistanceTransform = Literal["covalent", "linear", "agnesi", "soft"]
 Envelope = Literal["cubic", "polynomial"]
 EnvelopeAt = Literal["weights", "basis"]
+HeldBy = Literal["element", "pair"]
+"""Whose nearest distance holds a pair of elements: that of the more daring of the two with any other, in sums of
+covalent radii, or that of the two with each other."""
 RepulsionFrom = Literal["taught", "covalent"]
 DType = Literal["float32", "float64"]
 
@@ -38,6 +41,8 @@ class MACEConfig:
     fade_at_contact     neighbours fade out well inside a bond, where the screened nuclear repulsion takes over
     hold_at_nearest     nearer than the training data ever had a pair of elements, it is felt as if it were not, and
                         repulsion alone pushes, see `radial.Hold`
+    held_by             "element": a pair is held where the more daring of its elements is with any other, in sums of
+                        covalent radii; "pair": where it is itself, and as by element where it never met
     repulsion_from      where that repulsion of nuclei begins. "taught": just below the nearest distance of the pair of
                         elements in the training data, but between ¾ and 1 sum of their covalent radii; "covalent": at
                         the sum, also where bonds of the data are shorter, see `ZBL`
@@ -71,6 +76,7 @@ class MACEConfig:
     fade_at_contact: bool = True
     hold_at_nearest: bool = True
     repulsion_from: RepulsionFrom = "taught"
+    held_by: HeldBy = "element"
     residual: bool = True
     residual_first: bool = False
     average_neighbours: float = 16.0
@@ -111,6 +117,7 @@ class MACEConfig:
             ("envelope", Envelope),
             ("envelope_at", EnvelopeAt),
             ("repulsion_from", RepulsionFrom),
+            ("held_by", HeldBy),
             ("charge", Attitude),
             ("multiplicity", Attitude),
             ("dtype", DType),
@@ -171,6 +178,7 @@ _YOUNGER: dict[str, Any] = {
     "radial_smoothness": 1,
     "hold_at_nearest": False,
     "repulsion_from": "covalent",
+    "held_by": "pair",
     "residual_first": False,
     "experts": 0,
 }

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from groundstate.atoms.elements import element
 from groundstate.equivariant import Constant, unit_normal
-from groundstate.potentials.mace.config import Envelope, MACEConfig
+from groundstate.potentials.mace.config import Envelope, HeldBy, MACEConfig
 from groundstate.potentials.nearest import TRUSTED, Nearest
 from groundstate.potentials.switch import polynomial_switch
 
@@ -90,27 +90,23 @@ class Hold(Nearest):
 
         r for u ≥ 1,   h [1 − w/2 + w (u³ − u⁴/2)] for 0 < u < 1,   h [1 − w/2] for u ≤ 0,
 
-    twice continuously differentiable and never falling. h is TRUSTED · the nearest distance of the pair of elements in
-    the training data, but no longer than the sum of covalent radii, where nuclear repulsion begins at the latest, and
-    no shorter than FADE_TO of it, where nothing is left to hold. A pair that the data have nowhere is held where the
-    more daring of its two elements is with others, in sums of covalent radii. So what a network has learned of a pair
-    ends where its data end, flat, and a term that repels whatever the weights goes on alone: energies of atoms pushed
-    together would otherwise be extrapolations. Structures of the training data are not affected.
+    twice continuously differentiable and never falling. h is TRUSTED · the nearest distance in the training data, `by`
+    element or by pair as `HeldBy` says, but no longer than the sum of covalent radii, where nuclear repulsion begins at
+    the latest, and no shorter than FADE_TO of it, where nothing is left to hold. So what a network has learned ends
+    where its data end, flat, and a term that repels whatever the weights goes on alone: energies of atoms pushed
+    together would otherwise be extrapolations. By element, because what hot pairs taught a network holds for others of
+    these elements too (measured: docs/training.md). Structures of the training data are not affected.
     Checked: tests/potentials/test_mace_hold.py
     """
 
-    def __init__(self, elements: Sequence[int], sums: Float[Tensor, " pair"], dtype: torch.dtype) -> None:
+    def __init__(self, elements: Sequence[int], dtype: torch.dtype, by: HeldBy = "element") -> None:
         super().__init__(elements, dtype)
-        self._sums = Constant(sums.numpy())
+        self.by = by
 
     def begins(self) -> Float[Tensor, " pair"]:
         """h in Å of every pair, class_i · classes + class_j."""
-        nearest = self.distances()
-        sums, n = self._sums.like(nearest), math.isqrt(len(nearest))
-        shares = (nearest / sums).view(n, n)
-        daring = shares.amin(dim=1)
-        shares = torch.where(shares.isfinite(), shares, torch.minimum(daring[:, None], daring))
-        return (TRUSTED * shares.reshape(-1)).clamp(FADE_TO, 1.0) * sums
+        shares = TRUSTED * (self.of_elements() if self.by == "element" else self.of_pairs())
+        return (shares.clamp(FADE_TO, 1.0) * self.sums.like(shares)).reshape(-1)
 
     def forward(self, distances: Float[Tensor, " slot"], pairs: Int[Tensor, " slot"]) -> Float[Tensor, " slot"]:
         """Felt distances in Å."""
@@ -169,7 +165,7 @@ class RadialFunctions(nn.Module):
         super().__init__()
         self.config, self.transform = config, DistanceTransform(config, elements)
         dtype = getattr(torch, config.dtype)
-        self.hold = Hold(elements, self.transform.sums, dtype) if config.hold_at_nearest else None
+        self.hold = Hold(elements, dtype, config.held_by) if config.hold_at_nearest else None
         n = len(elements)
         first, second = np.triu_indices(n)
         table_of_pair = np.zeros((n, n), dtype=np.int64)

@@ -1,6 +1,5 @@
 """Screened nuclear repulsion: the wall every potential needs where no data are."""
 
-import math
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -29,9 +28,9 @@ class ZBL(Term):
 
     elements  it is for; of all that there are when not given
     shortest  r_c in sums of covalent radii, at least. When this is less than 1, r_c is TRUSTED · the distance of the
-              nearest such atoms in the training data, no more than the sum and no less than `shortest` of it: many
-              bonds are shorter than the sum, and a network that has to cancel the repulsion inside them does it only
-              as far as its data go
+              nearest such atoms in the training data (`Nearest.of_pairs`), no more than the sum and no less than
+              `shortest` of it: many bonds are shorter than the sum, and a network that has to cancel the repulsion
+              inside them does it only as far as its data go
     Source: Ziegler, Biersack, Littmark, The Stopping and Range of Ions in Matter (1985).
     Checked: tests/potentials/test_terms.py
     """
@@ -43,7 +42,7 @@ class ZBL(Term):
         rows = periodic_table()
         known = sorted(elements) if elements is not None else [row.number for row in rows]
         radii = torch.tensor([0.0, *(row.covalent_radius for row in rows)], dtype=torch.float64)
-        classes = torch.full((len(radii),), len(known) ** 2)  # of a stranger: beyond every table
+        classes = torch.full((len(radii),), len(known))  # of a stranger: beyond every table
         classes[known] = torch.arange(len(known))
         self.register_buffer("radii", radii, persistent=False)
         self.register_buffer("classes", classes, persistent=False)
@@ -67,6 +66,5 @@ class ZBL(Term):
         sums = radii[z_i] + radii[z_j]
         if self.taught is None:
             return sums
-        nearest = self.taught.distances()
-        told = nearest[classes[z_i] * math.isqrt(len(nearest)) + classes[z_j]]
-        return torch.where(told > 0, (TRUSTED * told / sums).clamp(self.shortest, 1.0) * sums, sums)
+        shares = TRUSTED * self.taught.of_pairs()[classes[z_i], classes[z_j]]
+        return torch.where(shares > 0, shares.clamp(self.shortest, 1.0), 1.0) * sums

@@ -132,6 +132,7 @@ def architecture(found: Extraction, precision: DType | None = None, radial_knots
         fade_at_contact=False,
         hold_at_nearest=False,
         repulsion_from="covalent",
+        held_by="pair",
         residual_first=True,
         average_neighbours=float(found.attribute("interactions.0", "avg_num_neighbors")),
         readout_width=width,
