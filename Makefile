@@ -28,7 +28,7 @@ help:  ## What can be made
 
 .venv/demo: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) --editable '.[chgnet,train]'
+	$(PIP) --editable '.[train]'
 	@touch $@
 
 .venv/test: .venv/demo

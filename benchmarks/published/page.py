@@ -22,10 +22,11 @@ python benchmarks/published/run.py mlearn-Mo --data DATA --output runs --seed 0
 ```
 
 DATA is a folder with the files that the card names, by path and SHA-256. Each run is a recipe of `recipes/`, from
-scratch, on one thread, for the minutes shown. Validation frames choose the epoch, and chose the options; the test parts
-judge. Energies and forces are taught and compared. Stresses are left out: those of Cu, Ni and Mo in mlearn have yz and
-xz exchanged. ± is the standard deviation over seeds of weights and batches, with one split of the data for all; "mean
-of its seeds" is what their models say together (`Committee`, their number in brackets), at as many times the cost.
+scratch unless its notes say otherwise, on one thread, for the minutes shown. Validation frames choose the epoch, and
+chose the options; the test parts judge. Energies and forces are taught and compared. Stresses are left out: those of
+Cu, Ni and Mo in mlearn have yz and xz exchanged. ± is the standard deviation over seeds of weights and batches, with
+one split of the data for all; "mean of its seeds" is what their models say together (`Committee`, their number in
+brackets), at as many times the cost.
 
 Published numbers without a mark were read in a primary source; † in somebody else's transcription; those marked \\* are
 from memory and unchecked. Energies are meV per atom, except for molecules, whose energies are compared whole.

@@ -171,6 +171,22 @@ def test_runs_of_other_options_leave_the_card(
     assert "1 runs of other data, model or options are dropped" in capsys.readouterr().out
 
 
+def test_a_set_can_go_on_from_another_model(
+    benchmark: dict[str, ModuleType], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = "toy-Cu-seed0/model.safetensors"
+    further = SETS.replace("toy-Cu", "toy_more").replace("first = 22", f'first = 22\nstart = "{file}"')
+    (folder / "sets.toml").write_text(SETS + further)
+    words = ("toy-Cu", "toy_more", "--data", str(folder), "--output", str(folder / "runs"), "--epochs", "3")
+    _command(monkeypatch, benchmark, folder, *words)
+    first, more = (json.loads((folder / f"cards/{name}.json").read_text()) for name in ("toy-Cu", "toy_more"))
+    assert "start" not in first
+    assert more["start"] == first["runs"][0]["fingerprint"]
+    assert more["model"]["channels"] == first["model"]["channels"]
+    errors = [card["runs"][0]["curve"]["train forces"] for card in (first, more)]
+    assert errors[1][0] < 1.05 * errors[0][-1]  # where the first ended
+
+
 def test_trials_change_one_thing_each(
     benchmark: dict[str, ModuleType], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
