@@ -21,8 +21,10 @@ from cards import add_committee, add_run, commit, run_record
 from page import page
 from sets import SEED_OF_SPLIT, PublishedSet, divide, hashes, load_sets
 
+from groundstate.data import Record
 from groundstate.potentials import Potential, checkpoint
-from groundstate.training import Recipe, finetune, load_recipe, train_from_scratch
+from groundstate.potentials.mace import MACEConfig
+from groundstate.training import Recipe, TrainConfig, TrainResult, finetune, load_recipe, train_from_scratch
 
 HERE = Path(__file__).parent
 RECIPES = HERE.parents[1] / "recipes"
@@ -66,13 +68,8 @@ def run(name: str, chosen: PublishedSet, options: argparse.Namespace) -> dict[st
     folder = options.output / f"{card}-seed{options.seed}"
     print(f"{card}, seed {options.seed}: {len(division.train)} + {len(division.valid)} frames", flush=True)
     began, worked = time.monotonic(), time.process_time()
-    start = checkpoint.load(options.output / chosen.start) if chosen.start else None
-    if start is None:
-        origin = {"model": recipe.model.as_dict()}
-        result = train_from_scratch(division.train, division.valid, recipe.model, config, folder, progress=True)
-    else:
-        origin = {"start": start.fingerprint(), "model": start.describe()["config"]}
-        result = finetune(start, division.train, division.valid, config, folder, certify=False, progress=True)
+    parts = division.train, division.valid
+    result, origin = learn(chosen, *parts, recipe.model, config, folder, options.output, progress=True)
     whole = time.monotonic() - began >= result.seconds  # else part of the run was made by an earlier call
     worked = round((time.process_time() - worked) / 60, 2)
     circumstances = {"commit": made_with, "processor_minutes": worked if whole else None}
@@ -101,6 +98,25 @@ def run(name: str, chosen: PublishedSet, options: argparse.Namespace) -> dict[st
         said = [f"{quantity} {one['value']} {one['unit']}" for quantity, one in found.items()]
         print(f"  {part}: {chosen.error.upper()} {', '.join(said)} over {len(made['runs'])} seeds", flush=True)
     return made
+
+
+def learn(
+    chosen: PublishedSet,
+    train: list[Record],
+    valid: list[Record],
+    model: MACEConfig,
+    config: TrainConfig,
+    folder: Path,
+    runs: Path,
+    *,
+    progress: bool = False,
+) -> tuple[TrainResult, dict[str, Any]]:
+    """From scratch, or further from the model in the folder of runs that the set starts from; and from what."""
+    if not chosen.start:
+        return train_from_scratch(train, valid, model, config, folder, progress=progress), {"model": model.as_dict()}
+    start = checkpoint.load(runs / chosen.start)
+    result = finetune(start, train, valid, config, folder, certify=False, progress=progress)
+    return result, {"start": start.fingerprint(), "model": start.describe()["config"]}
 
 
 def saved(runs: Sequence[Mapping[str, Any]], output: Path, card: str) -> dict[int, Potential]:

@@ -1,4 +1,4 @@
-"""What options of a recipe are worth: train a published set from scratch, each way for the same minutes.
+"""What options of a recipe are worth: train a published set, each way for the same minutes.
 
     python benchmarks/published/trials.py acac --data DATA --output trials --minutes 6 \\
         --ways "" "model.channels=128" "train.optimiser='adam' train.learning_rate=0.01"
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from run import HERE, RECIPES
+from run import HERE, RECIPES, learn
 from sets import divide, load_sets
 
 from groundstate.data import Record, read
 from groundstate.potentials import Potential
-from groundstate.training import Recipe, evaluate_errors, load_recipe, train_from_scratch
+from groundstate.training import Recipe, evaluate_errors, load_recipe
 from groundstate.training.nearest import nearest_distances
 
 
@@ -56,7 +56,7 @@ def main() -> None:
         train = replace(train, time_limit_minutes=options.minutes)
         name = f"{options.set} {options.minutes:g} {f'without {len(aside)} ' if aside else ''}{way}"
         folder = options.output / name.strip().replace("/", "_")
-        run = train_from_scratch(taught, division.valid, model, train, folder)
+        run, _ = learn(chosen, taught, division.valid, model, train, folder, options.output)
         said = ", ".join(f"{part} {errors(run.potential, some, chosen.error)}" for part, some in judged.items())
         epochs = run.history[-1]["epoch"]
         print(f"{epochs:6.1f} epochs, {chosen.error.upper()} {said}: {way or 'the recipe'}", flush=True)

@@ -62,13 +62,14 @@ def test_zbl_begins_where_the_data_end_and_no_further_out_than_a_bond() -> None:
     assert torch.equal(term.ranges(first, second), sums)  # nothing told: as if it were not asked to know
     nearest = torch.full((119, 119), torch.inf, dtype=F64)
     nearest[6, 8] = nearest[8, 6] = 1.18
-    nearest[8, 8], nearest[1, 1] = 2.1, 0.2  # carbon never met carbon
+    nearest[8, 8], nearest[1, 1] = 2.1, 0.2
     assert term.taught is not None
     term.taught.know(nearest)
-    share = 0.97 * 1.18 / sums[0]
-    torch.testing.assert_close(term.ranges(first, second) / sums, torch.tensor([share, share, share, 0.6], dtype=F64))
-    oxygen = torch.tensor([8])
-    assert torch.equal(term.ranges(oxygen, oxygen), 2 * radii[oxygen])
+    carbonyl, oxygens = 0.97 * 1.18 / sums[0], 1.0
+    methyl = carbonyl  # never met: as carbon usually does, which is more careful than hydrogen
+    first, second = torch.tensor([6, 8, 8, 6, 6, 1]), torch.tensor([8, 6, 8, 6, 1, 1])
+    expected = torch.tensor([carbonyl, carbonyl, oxygens, carbonyl, methyl, 0.6], dtype=F64)
+    torch.testing.assert_close(term.ranges(first, second) / (radii[first] + radii[second]), expected)
     pairs = System.batch([dimer(r, 6, 8) for r in (1.3, 1.18, 1.13, 1.0, 0.5)])
     said = evaluate(model, pairs, ("energy", "forces"))
     assert said["energy"][:2].tolist() == [0.0, 0.0]

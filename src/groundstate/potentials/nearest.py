@@ -38,14 +38,19 @@ class Nearest(nn.Module):
         """Å of every two elements; ∞ of those that never met, 0 of all where nothing was told."""
         return self.get_buffer("nearest").view(len(self._elements), -1)
 
-    def of_pairs(self) -> Float[Tensor, "element element"]:
-        """In sums of covalent radii; of two elements that never met, what they are by `of_elements`."""
-        nearest = self.distances()
-        shares = nearest / self.sums.like(nearest)
-        return torch.where(shares.isfinite(), shares, self.of_elements())
+    def shares(self) -> Float[Tensor, "element element"]:
+        """The same in sums of covalent radii."""
+        distances = self.distances()
+        return distances / self.sums.like(distances)
 
-    def of_elements(self) -> Float[Tensor, "element element"]:
-        """In sums of covalent radii, as near as the more daring of the two elements ever came to any other."""
-        nearest = self.distances()
-        daring = (nearest / self.sums.like(nearest)).amin(dim=1)
-        return torch.minimum(daring[:, None], daring)
+    def daring(self) -> Float[Tensor, "element element"]:
+        """In sums of covalent radii, as near as the more daring of two elements ever came to any."""
+        nearest = self.shares().amin(dim=1)
+        return torch.minimum(nearest[:, None], nearest)
+
+    def usual(self) -> Float[Tensor, "element element"]:
+        """In sums of covalent radii, as near as the more careful of two elements usually comes: the median over those
+        that it met; ∞ where it met none."""
+        shares = self.shares()
+        median = torch.where(shares.isfinite(), shares, torch.nan).nanmedian(dim=1).values
+        return torch.maximum(median[:, None], median).nan_to_num(torch.inf)

@@ -105,8 +105,11 @@ class Hold(Nearest):
 
     def begins(self) -> Float[Tensor, " pair"]:
         """h in Å of every pair, class_i · classes + class_j."""
-        shares = TRUSTED * (self.of_elements() if self.by == "element" else self.of_pairs())
-        return (shares.clamp(FADE_TO, 1.0) * self.sums.like(shares)).reshape(-1)
+        shares = self.daring()
+        if self.by == "pair":
+            own = self.shares()
+            shares = torch.where(own.isfinite(), own, shares)
+        return ((TRUSTED * shares).clamp(FADE_TO, 1.0) * self.sums.like(shares)).reshape(-1)
 
     def forward(self, distances: Float[Tensor, " slot"], pairs: Int[Tensor, " slot"]) -> Float[Tensor, " slot"]:
         """Felt distances in Å."""

@@ -28,9 +28,10 @@ class ZBL(Term):
 
     elements  it is for; of all that there are when not given
     shortest  r_c in sums of covalent radii, at least. When this is less than 1, r_c is TRUSTED · the distance of the
-              nearest such atoms in the training data (`Nearest.of_pairs`), no more than the sum and no less than
-              `shortest` of it: many bonds are shorter than the sum, and a network that has to cancel the repulsion
-              inside them does it only as far as its data go
+              nearest such atoms in the training data, for elements that never met as the more careful of them
+              usually does (`Nearest.usual`), no more than the sum and no less than `shortest` of it: many bonds are
+              shorter than the sum, and a network that has to cancel the repulsion inside them does it only as far
+              as its data go
     Source: Ziegler, Biersack, Littmark, The Stopping and Range of Ions in Matter (1985).
     Checked: tests/potentials/test_terms.py
     """
@@ -66,5 +67,6 @@ class ZBL(Term):
         sums = radii[z_i] + radii[z_j]
         if self.taught is None:
             return sums
-        shares = TRUSTED * self.taught.of_pairs()[classes[z_i], classes[z_j]]
+        shares = self.taught.shares()
+        shares = TRUSTED * torch.where(shares.isfinite(), shares, self.taught.usual())[classes[z_i], classes[z_j]]
         return torch.where(shares > 0, shares.clamp(self.shortest, 1.0), 1.0) * sums
