@@ -2,10 +2,10 @@
 
     python recipes/acac_xtb/sample.py train_300K.xyz --output xtb.extxyz --frames 30000 --part 0 --of 2
 
-Each trajectory starts at a frame drawn at random, at a temperature of TEMPERATURES, and gives one frame every five
-femtoseconds after the first twenty. Energies and forces are those of GFN2-xTB (Bannwarth, Ehlert, Grimme, J. Chem.
-Theory Comput. 15, 1652 (2019)); no label of the frames is read. Parts are independent and can run side by side. The
-file grows trajectory by trajectory; the same command continues.
+`pip install groundstate[xtb]` brings GFN2-xTB. Each trajectory starts at a frame drawn at random, at a temperature of
+TEMPERATURES, and gives one frame every five femtoseconds after the first twenty. Energies and forces are those of
+GFN2-xTB (Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 15, 1652 (2019)); no label of the frames is read. Parts
+are independent and can run side by side. The file grows trajectory by trajectory; the same command continues.
 """
 
 import argparse
