@@ -70,6 +70,11 @@ def test_zbl_begins_where_the_data_end_and_no_further_out_than_a_bond() -> None:
     first, second = torch.tensor([6, 8, 8, 6, 6, 1]), torch.tensor([8, 6, 8, 6, 1, 1])
     expected = torch.tensor([carbonyl, carbonyl, oxygens, carbonyl, methyl, 0.6], dtype=F64)
     torch.testing.assert_close(term.ranges(first, second) / (radii[first] + radii[second]), expected)
+    alone = ZBL([1, 2], shortest=0.6)
+    assert alone.taught is not None
+    alone.taught.know(torch.full((119, 119), torch.inf, dtype=F64))  # isolated atoms
+    helium = torch.tensor([2])
+    assert torch.equal(alone.ranges(helium, helium), 2 * radii[helium])
     pairs = System.batch([dimer(r, 6, 8) for r in (1.3, 1.18, 1.13, 1.0, 0.5)])
     said = evaluate(model, pairs, ("energy", "forces"))
     assert said["energy"][:2].tolist() == [0.0, 0.0]

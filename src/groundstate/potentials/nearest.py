@@ -52,5 +52,5 @@ class Nearest(nn.Module):
         """In sums of covalent radii, as near as the more careful of two elements usually comes: the median over those
         that it met; ∞ where it met none."""
         shares = self.shares()
-        median = torch.where(shares.isfinite(), shares, torch.nan).nanmedian(dim=1).values
-        return torch.maximum(median[:, None], median).nan_to_num(torch.inf)
+        median = torch.where(shares.isfinite(), shares, torch.nan).nanquantile(0.5, dim=1)
+        return torch.maximum(median[:, None], median).nan_to_num(nan=torch.inf)
