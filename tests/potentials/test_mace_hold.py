@@ -137,7 +137,6 @@ def test_older_model_files_do_not_hold_and_repel_inside_bonds() -> None:
     assert not config.hold_at_nearest
     assert config.held_by == "pair"
     assert config.repulsion_from == "covalent"
-    assert (
-        not {"repulsion_from", "held_by"} & config.as_dict().keys()
-    )  # described, and fingerprinted, as on the day it was written
+    # Described, and fingerprinted, as on the day it was written.
+    assert not {"repulsion_from", "held_by"} & config.as_dict().keys()
     assert not [m for m in small(hold_at_nearest=False).modules() if isinstance(m, Hold)]
